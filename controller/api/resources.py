@@ -1,0 +1,172 @@
+"""Lists, single objects, watches and deletion of all kinds; and the table of all endpoints of the resource API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from controller.actions import Event
+from controller.api import apply, bundles, events, explain, logs, openapi, revisions, runs, triggers
+from controller.api.auth import Authenticator, Role
+from controller.api.endpoint import (
+    ApiDeps,
+    Call,
+    Endpoint,
+    Param,
+    Threads,
+    answer,
+    page_token,
+    parse_page_token,
+    route,
+)
+from controller.api.objects import listing
+from controller.api.reads import COLLECTIONS, Collection, everything, one
+from controller.api.selectors import parse_fields, parse_labels
+from controller.api.watch import Changes, Stream
+from controller.errors import Conflict, NotFound
+from controller.store import events as event_rows
+from controller.store import resources
+from controller.store.resources import Ref
+from controller.store.selection import PAGE_LIMIT, Selection
+from crds.kinds import APPLIED
+from crds.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import psycopg
+    from starlette.responses import Response
+
+    from controller.observed import Stored
+
+NAMESPACE = "/apis/setpoint.dev/v1/namespaces/{ns}"
+WATCH_LIMIT = 5_000
+
+_LIST_QUERY = (
+    Param("labelSelector", "Labels that must match, as kubectl writes them."),
+    Param("fieldSelector", "Fields that must match: run, dag, task, phase."),
+    Param("limit", f"At most so many objects, {PAGE_LIMIT} by default.", {"type": "integer", "maximum": PAGE_LIMIT}),
+    Param("continue", "metadata.continue of the page before."),
+    Param("watch", "Stream changes as lines of JSON.", {"type": "boolean"}),
+)
+
+
+def resource_routes(deps: ApiDeps) -> list[Route]:
+    """Return the routes of the resource API."""
+    authenticator, threads = Authenticator(deps.pool, deps.clock), Threads()
+    endpoints = all_endpoints()
+    document = openapi.document(endpoints)
+
+    async def describe(_request: object) -> Response:
+        return answer(document)
+
+    routes = [route(deps, endpoint, authenticator, threads) for endpoint in endpoints]
+    return [*routes, Route("/openapi.json", describe, methods=["GET"])]
+
+
+def all_endpoints() -> list[Endpoint]:
+    """Return every endpoint of the resource API."""
+    return [
+        *(endpoint for plural in COLLECTIONS for endpoint in _endpoints(plural)),
+        *apply.endpoints(NAMESPACE),
+        *triggers.endpoints(NAMESPACE),
+        *revisions.endpoints(NAMESPACE),
+        *runs.endpoints(NAMESPACE),
+        *explain.endpoints(NAMESPACE),
+        *logs.endpoints(NAMESPACE),
+        *events.endpoints(NAMESPACE),
+        *bundles.endpoints(),
+    ]
+
+
+def _endpoints(plural: str) -> Iterable[Endpoint]:
+    collection = COLLECTIONS[plural]
+    kind = collection.kind
+    path = f"{NAMESPACE}/{plural}"
+
+    def list_(deps: ApiDeps, call: Call) -> Response:
+        return _list(deps, call, collection)
+
+    def get(deps: ApiDeps, call: Call) -> Response:
+        with deps.pool.connection() as connection:
+            return answer(one(connection, plural, call.namespace, call.name, deps.clock.now(connection)))
+
+    def delete(deps: ApiDeps, call: Call) -> Response:
+        return _delete(deps, Ref(kind, call.namespace, call.name))
+
+    yield Endpoint("GET", path, Role.VIEWER, list_, f"List {plural}", query=_LIST_QUERY, answer=f"{kind}List")
+    yield Endpoint("GET", f"{path}/{{name}}", Role.VIEWER, get, f"Get one {kind}", answer=kind, codes=(200, 404))
+    if kind in APPLIED:
+        yield Endpoint(
+            "DELETE",
+            f"{path}/{{name}}",
+            Role.ADMIN,
+            delete,
+            f"Delete a {kind} that nothing refers to",
+            codes=(200, 404, 409),
+        )
+
+
+def _list(deps: ApiDeps, call: Call, collection: Collection) -> Response:
+    fields = parse_fields(call.query.get("fieldSelector"), collection.fields)
+    selection = Selection(
+        call.namespace,
+        dag=fields.get("dag"),
+        run=fields.get("run"),
+        task=fields.get("task"),
+        phase=fields.get("phase"),
+        labels=parse_labels(call.query.get("labelSelector")),
+        after=parse_page_token(call.query.get("continue"), collection.key_length),
+        limit=call.number("limit", PAGE_LIMIT, PAGE_LIMIT),
+    )
+    if call.flag("watch"):
+        return _watch(deps, call.threads, collection, selection)
+    with deps.pool.connection() as connection:
+        page = collection.lister(connection, selection, deps.clock.now(connection))
+    return answer(listing(collection.kind, page.items, page_token(page.next)))
+
+
+def _watch(deps: ApiDeps, threads: Threads, collection: Collection, selection: Selection) -> Response:
+    changes = Changes(deletable=collection.deletable)
+
+    def look() -> list[bytes]:
+        with deps.pool.connection() as connection:
+            now = deps.clock.now(connection)
+            return changes.since(everything(connection, collection, selection, now, WATCH_LIMIT))
+
+    return Stream(threads, look).response("application/x-ndjson")
+
+
+def _delete(deps: ApiDeps, ref: Ref) -> Response:
+    with deps.pool.connection() as connection, connection.transaction():
+        resources.take_turns(connection)
+        stored = resources.lock(connection, [ref]).get(ref)
+        if stored is None:
+            raise NotFound(f"there is no {ref.kind} {ref.name!r} in namespace {ref.namespace!r}")
+        refusal = {"Dag": _dag_refusal, "WorkerPool": _pool_refusal, "Dataset": _dataset_refusal}[ref.kind]
+        reason = refusal(connection, stored)
+        if reason is not None:
+            raise Conflict(f"{ref.kind} {ref.name!r} cannot be deleted: {reason}")
+        resources.delete(connection, stored.uid)
+        event = Event("Normal", ref.namespace, ref.kind, ref.name, Reason.DELETED, f"{ref.kind} deleted")
+        event_rows.record(connection, [event], deps.clock.now(connection))
+    return answer({"kind": "Status", "status": "Success", "details": {"kind": ref.kind, "name": ref.name}})
+
+
+def _dag_refusal(connection: psycopg.Connection, stored: Stored) -> str | None:
+    count = resources.run_count(connection, stored.uid)
+    return f"it has {count} runs in its history; pause it instead" if count else None
+
+
+def _pool_refusal(connection: psycopg.Connection, stored: Stored) -> str | None:
+    dags = resources.dags_with_pool(connection, stored.namespace, stored.name)
+    if dags:
+        return f"tasks of {', '.join(dags)} run in it; give them another pool first"
+    count = resources.unfinished_in_pool(connection, stored.uid)
+    return f"{count} tasks in it are unfinished; wait or cancel their runs" if count else None
+
+
+def _dataset_refusal(connection: psycopg.Connection, stored: Stored) -> str | None:
+    dags = resources.dags_with_dataset(connection, stored.namespace, stored.name)
+    return f"tasks of {', '.join(dags)} read or write it; change them first" if dags else None

@@ -1,0 +1,175 @@
+"""The endpoints of workers: /v1/claims, /v1/heartbeats, /v1/reports; and of event sources: /v1/events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.routing import Route
+
+from controller.api.batcher import Batcher, Overloaded
+from controller.api.protocol import UnknownPool, WorkerProtocol
+from controller.runtime.keys import Key, Kind, Wake
+from controller.store import dags, workers
+from crds.protocol import (
+    MAX_BATCH,
+    ClaimAnswer,
+    ClaimRequest,
+    HeartbeatAnswer,
+    HeartbeatRequest,
+    ReportAnswer,
+    ReportRequest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from psycopg_pool import ConnectionPool
+    from starlette.requests import Request
+
+    from controller.api.tokens import SharedTokens
+
+BODY_LIMIT = 8 * 2**20
+"""The most bytes of a request's body: a group of reports with full outputs."""
+TEXT_LIMIT = 512
+"""The most characters of a name that a worker gives."""
+EVENTS = "events"
+"""The name under which the token of event sources stands."""
+
+Asked = TypeVar("Asked", ClaimRequest, HeartbeatRequest, ReportRequest)
+
+
+class TooLarge(Exception):
+    """A body over BODY_LIMIT (HTTP 413)."""
+
+
+class WorkerApi:
+    """The worker protocol over HTTP; one batcher an endpoint."""
+
+    def __init__(self, protocol: WorkerProtocol, tokens: SharedTokens, database: ConnectionPool, wake: Wake) -> None:
+        self._protocol = protocol
+        self._tokens = tokens
+        self._database = database
+        self._wake = wake
+        self.claims: Batcher[ClaimRequest, ClaimAnswer] = Batcher("claims", protocol.claims)
+        self.heartbeats: Batcher[HeartbeatRequest, HeartbeatAnswer] = Batcher("heartbeats", protocol.heartbeats)
+        self.reports: Batcher[ReportRequest, ReportAnswer] = Batcher("reports", protocol.reports)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        for batcher in (self.claims, self.heartbeats, self.reports):
+            batcher.start()
+
+    def stop(self, timeout: float) -> None:
+        """Answer what waits, then end."""
+        for batcher in (self.claims, self.heartbeats, self.reports):
+            batcher.stop(timeout)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/v1/claims", self._endpoint(ClaimRequest, self.claims.submit), methods=["POST"]),
+            Route("/v1/heartbeats", self._endpoint(HeartbeatRequest, self.heartbeats.submit), methods=["POST"]),
+            Route("/v1/reports", self._endpoint(ReportRequest, self.reports.submit), methods=["POST"]),
+            Route("/v1/events", self._event, methods=["POST"]),
+        ]
+
+    def _endpoint(
+        self, shape: type[Asked], submit: Callable[[Asked], Awaitable[Any]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        decoder = msgspec.json.Decoder(shape)
+
+        async def answer(request: Request) -> Response:
+            try:
+                asked = decoder.decode(await _body(request))
+                problem = _unfit(asked)
+            except TooLarge:
+                return _refuse(413, f"the body is larger than {BODY_LIMIT} bytes")
+            except msgspec.DecodeError as error:
+                problem = str(error)
+            except UnicodeDecodeError:
+                problem = "the body is not UTF-8"
+            if problem:
+                return _refuse(400, problem)
+            if not await run_in_threadpool(self._tokens.accepts, asked.pool, _bearer(request)):
+                return _refuse(401, f"the token is not that of pool {asked.pool}")
+            try:
+                return Response(msgspec.json.encode(await submit(asked)), media_type="application/json")
+            except UnknownPool as error:
+                return _refuse(404, f"there is no pool {error.pool} in namespace {error.namespace}; apply it first")
+            except Overloaded:
+                return _refuse(503, "too many requests wait; come again")
+
+        return answer
+
+    async def _event(self, request: Request) -> Response:
+        """Take an EventBridge event; it only says which pools or DAGs to look at."""
+        if not await run_in_threadpool(self._tokens.accepts, EVENTS, _bearer(request)):
+            return _refuse(401, "the token is not that of the event sources")
+        try:
+            event = msgspec.json.decode(await _body(request))
+        except (TooLarge, msgspec.DecodeError, UnicodeDecodeError):
+            return _refuse(400, "the body is no JSON event")
+        if isinstance(event, dict) and event.get("detail-type") == "Scheduled Event":
+            await run_in_threadpool(self._ticked)
+        detail = event.get("detail") if isinstance(event, dict) else None
+        task = detail.get("taskArn") if isinstance(detail, dict) else None
+        if isinstance(task, str) and detail is not None and detail.get("lastStatus") == "STOPPED":
+            await run_in_threadpool(self._stopped, [task])
+        return Response(status_code=202)
+
+    def _ticked(self) -> None:
+        with self._database.connection() as connection:
+            due = dags.active(connection)
+        self._wake({Key(Kind.DAG, dag) for dag in due})
+
+    def _stopped(self, tasks: Sequence[str]) -> None:
+        with self._database.connection() as connection:
+            pools = workers.pools_of_ecs_tasks(connection, tasks)
+        self._wake({Key(Kind.POOL, pool) for pool in pools})
+
+
+def _unfit(asked: ClaimRequest | HeartbeatRequest | ReportRequest) -> str | None:
+    """Return what is wrong with the size or the text of a request."""
+    members = asked.reports if isinstance(asked, ReportRequest) else asked.attempts
+    if len(members) > MAX_BATCH:
+        return f"at most {MAX_BATCH} attempts a request"
+    names = [asked.worker, asked.pool, asked.namespace]
+    if isinstance(asked, ClaimRequest):
+        names += [asked.request, *(m.attempt for m in asked.attempts)]
+    elif isinstance(asked, HeartbeatRequest):
+        names += asked.attempts
+    else:
+        names += [r.attempt for r in asked.reports]
+    if any(len(name) > TEXT_LIMIT or "\0" in name for name in names):
+        return f"a name is longer than {TEXT_LIMIT} characters or holds NUL"
+    if not asked.pool or (not asked.worker and not isinstance(asked, ReportRequest)):
+        return "worker and pool must not be empty"
+    return None
+
+
+async def _body(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > BODY_LIMIT:
+        raise TooLarge
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise TooLarge
+    return bytes(body)
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _refuse(code: int, message: str) -> Response:
+    return Response(
+        msgspec.json.encode({"kind": "Status", "status": "Failure", "code": code, "message": message}),
+        status_code=code,
+        media_type="application/json",
+    )

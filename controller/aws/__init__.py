@@ -1,0 +1,1 @@
+"""Thin adapters over boto3; AWS's error codes stand in one table."""

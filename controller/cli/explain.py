@@ -1,0 +1,26 @@
+"""`setpoint explain`."""
+
+from __future__ import annotations
+
+from controller.cli import names, text
+from controller.cli.options import Namespace, Objects, connect
+
+
+def explain(words: Objects, namespace: Namespace = None) -> None:
+    """Say why an object is as it is, and what each unfinished task waits for."""
+    client, colour = connect(namespace), text.coloured()
+    allowed = ("dagruns", "taskruns", "dags", "workerpools")
+    named = names.resolve(client, names.parse(words, allowed))
+    told = client.get(named.plural, named.name, "explain")
+    phase = text.paint(told["phase"], text.phase_colour(told["phase"]), on=colour)
+    print(f"{named} ({phase}): {told['message']}")
+    if told["tasks"]:
+        print()
+        print(
+            text.table(
+                ("TASK", "PHASE", "WHY"), [(t["task"], t["phase"], t["message"]) for t in told["tasks"]], colour=colour
+            )
+        )
+    print()
+    conditions = [(c["type"], c["status"], c["reason"], c.get("message", "")) for c in told["conditions"]]
+    print(text.table(("CONDITION", "STATUS", "REASON", "MESSAGE"), conditions, colour=colour))

@@ -1,0 +1,111 @@
+"""Plain text for terminals: tables, ages, sizes, colours (only on a terminal)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COLOURS = {"green": "32", "red": "31", "yellow": "33", "blue": "34", "grey": "90", "bold": "1"}
+_PHASES = {
+    "Succeeded": "green",
+    "Ready": "green",
+    "Active": "green",
+    "True": "green",
+    "Failed": "red",
+    "UpstreamFailed": "red",
+    "TimedOut": "red",
+    "Lost": "red",
+    "Warning": "red",
+    "False": "red",
+    "Running": "blue",
+    "Backoff": "yellow",
+    "Suspended": "yellow",
+    "Cancelled": "yellow",
+    "NoCapacity": "yellow",
+    "Waiting": "grey",
+    "Pending": "grey",
+    "Skipped": "grey",
+}
+_GAP = "   "
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def coloured(stream: TextIO = sys.stdout) -> bool:
+    """Tell whether a stream shows colours."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def paint(text: str, colour: str | None, *, on: bool) -> str:
+    """Return text in a colour."""
+    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if on and colour else text
+
+
+def phase_colour(phase: str) -> str | None:
+    """Return the colour of a phase, a reason or a status."""
+    return _PHASES.get(phase)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool = False, head: bool = True) -> str:
+    """Return rows in columns; cells that are phases are coloured."""
+    lines = [headers, *rows]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(headers))]
+    shown = [_line(row, widths, colour=colour) for row in rows]
+    return "\n".join([_line(headers, widths, colour=False), *shown] if head else shown)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], *, colour: bool) -> str:
+    padded = [
+        paint(cell, phase_colour(cell), on=colour) + " " * (width - len(cell))
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    return _GAP.join(padded).rstrip()
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return the time that the API wrote."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def span(value: timedelta) -> str:
+    """Return a span as kubectl writes ages: `45s`, `3m20s`, `5h`, `2d`."""
+    seconds = max(int(value.total_seconds()), 0)
+    for n, (unit, size) in enumerate(_UNITS):
+        count, rest = divmod(seconds, size)
+        if count:
+            lesser, lesser_size = _UNITS[n + 1] if n + 1 < len(_UNITS) else ("", 1)
+            more = f"{rest // lesser_size}{lesser}" if lesser and count < 10 and rest // lesser_size else ""
+            return f"{count}{unit}{more}"
+    return "0s"
+
+
+def age(text: str | None, now: datetime) -> str:
+    """Return how long ago something was."""
+    then = parse_time(text)
+    return "" if then is None else span(now - then)
+
+
+def between(start: str | None, end: str | None, now: datetime) -> str:
+    """Return how long something took, or has taken so far."""
+    began = parse_time(start)
+    return "" if began is None else span((parse_time(end) or now) - began)
+
+
+def size(count: int) -> str:
+    """Return bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def error(message: str) -> None:
+    """Print an error."""
+    label = paint("error:", "red", on=coloured(sys.stderr))
+    print(label, message, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What wakes keys: notifications, timers, resync, events. Losing any of it costs time, never work."""

@@ -1,0 +1,1 @@
+"""A local Lambda: functions run in children that speak the Runtime API through awslambdaric."""

@@ -1,0 +1,189 @@
+"""Play Terraform: a queue and a service for each applied WorkerPool, again whenever a local server came back empty."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError
+
+from controller.local.layout import POOL_TOKENS, Layout, LocalSecrets, write_private
+from controller.reconcilers.pools import service_name
+from controller.store import pools
+from crds.names import dead_letter_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_sqs import SQSClient
+
+    from controller.store.pools import Pool
+
+log = structlog.get_logger()
+LOOK_EVERY = 0.5
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+STOP_TIMEOUT = 30
+# The queue's default; workers shorten it for what they receive.
+VISIBILITY_SECONDS = 300
+MAX_RECEIVES = 3
+RETENTION_SECONDS = 14 * 86_400
+
+
+class Provisioner:
+    """One thread that compares the applied pools with what the local servers have."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        layout: Layout,
+        secrets: LocalSecrets,
+        sqs: SQSClient,
+        ecs: ECSClient,
+        cluster: str,
+        worker_environment: Mapping[str, str],
+    ) -> None:
+        self._conninfo = conninfo
+        self._layout = layout
+        self._secrets = secrets
+        self._sqs = sqs
+        self._ecs = ecs
+        self._cluster = cluster
+        self._environment = worker_environment
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="provisioner", daemon=True)
+
+    def start(self) -> None:
+        """Begin to provision."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cease to provision."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        said = ""
+        while not self._stop.wait(LOOK_EVERY):
+            try:
+                with psycopg.connect(
+                    self._conninfo, options="-c search_path=setpoint", connect_timeout=5
+                ) as connection:
+                    found = list(pools.read(connection).values())
+                self.provision(found)
+            except (psycopg.Error, ClientError, BotoCoreError) as error:
+                if str(error) != said:
+                    log.warning("cannot provision; trying again", error=str(error).strip())
+                said = str(error)
+
+    def provision(self, wanted: list[Pool]) -> None:
+        """Make queues and services match the pools."""
+        for pool in wanted:
+            self._secrets.get(f"{POOL_TOKENS}{pool.name}")
+        queues = [queue for pool in wanted for queue in queue_declarations(pool)]
+        self._declare(self._layout.queues, queues)
+        self._declare(
+            self._layout.services,
+            {
+                "cluster": self._cluster,
+                "taskDefinitions": [self._definition(pool) for pool in wanted],
+                "services": [
+                    {
+                        "serviceName": service_name(pool),
+                        "taskDefinition": service_name(pool),
+                        "desiredCount": pool.spec.min_tasks,
+                    }
+                    for pool in wanted
+                ],
+            },
+        )
+        have = {url.rpartition("/")[2] for url in self._sqs.list_queues().get("QueueUrls", [])}
+        for queue in queues:
+            if queue["name"] not in have:
+                self._sqs.create_queue(QueueName=queue["name"], Attributes=queue["attributes"])
+        for pool in wanted:
+            self._service(pool)
+
+    def _service(self, pool: Pool) -> None:
+        name = service_name(pool)
+        answer = self._ecs.describe_services(cluster=self._cluster, services=[name])
+        service = next((s for s in answer["services"] if s.get("status") == "ACTIVE"), None)
+        wanted = self._definition(pool)
+        if service is None:
+            definition = self._ecs.register_task_definition(**wanted)["taskDefinition"]["taskDefinitionArn"]
+            self._ecs.create_service(
+                cluster=self._cluster,
+                serviceName=name,
+                taskDefinition=definition,
+                desiredCount=pool.spec.min_tasks,
+            )
+            return
+        current = self._ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+        have = current["containerDefinitions"][0]
+        want = wanted["containerDefinitions"][0]
+        if (have.get("command"), _pairs(have)) != (want["command"], _pairs(want)):
+            definition = self._ecs.register_task_definition(**wanted)["taskDefinition"]["taskDefinitionArn"]
+            self._ecs.update_service(cluster=self._cluster, service=name, taskDefinition=definition)
+
+    def _definition(self, pool: Pool) -> dict[str, Any]:
+        environment = {
+            **self._environment,
+            "SETPOINT_NAMESPACE": pool.namespace,
+            "SETPOINT_POOL": pool.name,
+            "SETPOINT_POOL_TOKEN_SECRET": f"{POOL_TOKENS}{pool.name}",
+            "SETPOINT_QUEUE_URL": f"{self._environment['AWS_ENDPOINT_URL_SQS']}/{ACCOUNT}/{pool.queue}",
+            "SETPOINT_SLOTS": str(pool.spec.slots),
+            "SETPOINT_GRACE_SECONDS": str(STOP_TIMEOUT - 5),
+        }
+        return {
+            "family": service_name(pool),
+            "containerDefinitions": [
+                {
+                    "name": "worker",
+                    "image": "local",
+                    "command": [sys.executable, "-m", "workers"],
+                    "environment": [{"name": n, "value": v} for n, v in sorted(environment.items())],
+                    "stopTimeout": STOP_TIMEOUT,
+                }
+            ],
+        }
+
+    def _declare(self, path: Any, content: object) -> None:
+        encoded = msgspec.json.format(msgspec.json.encode(content))
+        if not path.exists() or path.read_bytes() != encoded:
+            write_private(path, encoded)
+
+
+def queue_declarations(pool: Pool) -> list[dict[str, Any]]:
+    """Return a pool's dead-letter queue and its queue, as Terraform makes them."""
+    dead = dead_letter_name(pool.queue)
+    fifo = {
+        "FifoQueue": "true",
+        "DeduplicationScope": "messageGroup",
+        "FifoThroughputLimit": "perMessageGroupId",
+        "MessageRetentionPeriod": str(RETENTION_SECONDS),
+    }
+    redrive = {
+        "deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{dead}",
+        "maxReceiveCount": MAX_RECEIVES,
+    }
+    return [
+        {"name": dead, "attributes": fifo},
+        {
+            "name": pool.queue,
+            "attributes": {
+                **fifo,
+                "VisibilityTimeout": str(VISIBILITY_SECONDS),
+                "RedrivePolicy": msgspec.json.encode(redrive).decode(),
+            },
+        },
+    ]
+
+
+def _pairs(container: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {(e["name"], e["value"]) for e in container.get("environment", [])}

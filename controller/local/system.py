@@ -1,0 +1,264 @@
+"""The whole system on one machine: Postgres, SQS, ECS, Secrets Manager, the dispatcher, the pools' workers."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, TYPE_CHECKING, Self
+
+import boto3
+import msgspec
+import psycopg
+from botocore.config import Config
+from psycopg import sql
+
+from controller.local.layout import (
+    ADMIN_TOKEN,
+    DATABASE,
+    DISPATCHER,
+    MIGRATOR,
+    SIGNING_KEY,
+    WORKER,
+    Layout,
+    LocalSecrets,
+)
+from controller.local.postgres import find_binaries
+from controller.local.postgres.cluster import HOST
+from controller.local.postgres.server import Server
+from controller.local.provisioner import REGION, Provisioner
+from controller.local.supervisor import Program, Supervisor, until
+from controller.local.ticker import Ticker
+from controller.store.migrate import CONTROLLER_LIMITS, WORKER_LIMITS, ensure_login, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CLUSTER = "setpoint"
+START_WITHIN = 60.0
+STOP_ORDER = (("apply",), ("ecs",), ("dispatcher",), ("sqs", "examples"), ("postgres",))
+"""Workers (with ECS) first, so that they can still report; what they wait for last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `up` and `demo` let people choose. A port of 0 takes a free one."""
+
+    data_dir: Path
+    dags: Path | None
+    port: int = 8080
+    examples_port: int = 8089
+    watch: bool = True
+
+
+class PortTakenError(RuntimeError):
+    """A port that was asked for is not free."""
+
+
+class System:
+    """Starts everything, keeps it running, stops it."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._say = say
+        self.layout = Layout(options.data_dir.resolve())
+        self._lock: IO[str] | None = None
+        self._supervisor: Supervisor | None = None
+        self._provisioner: Provisioner | None = None
+        self._ticker: Ticker | None = None
+        self.url = ""
+        self.token = ""
+        self.examples_url = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything; return when the API answers."""
+        self._lock = self.layout.lock()
+        find_binaries()
+        ports = [_port(self._options.port, "--port"), _port(self._options.examples_port, "--examples-port")]
+        api, examples, postgres, sqs, ecs = *ports, *(_port(0, "") for _ in range(3))
+        secrets = LocalSecrets(self.layout)
+        supervisor = self._supervisor = Supervisor(self.layout.logs)
+        self.url, self.examples_url = f"http://{HOST}:{api}", f"http://{HOST}:{examples}/nycflights13"
+
+        self._say("Postgres …")
+        dsn, worker_dsn = self._start_postgres(supervisor, secrets, postgres)
+        self._say("SQS, ECS, Secrets Manager …")
+        aws = _aws_environment(sqs, ecs)
+        secrets.get(SIGNING_KEY)
+        self.token = secrets.get(ADMIN_TOKEN)
+        secrets.write_context(self.url)
+        self._start_aws(supervisor, sqs, ecs)
+        self._say("dispatcher …")
+        objects = self.layout.objects.as_uri()
+        environment = {
+            **aws,
+            "SETPOINT_DSN": dsn,
+            "SETPOINT_OBJECT_STORE": objects,
+            "SETPOINT_CLUSTER": CLUSTER,
+            "SETPOINT_PORT": str(api),
+            "SETPOINT_SCALE_POOLS": "true",
+        }
+        supervisor.keep(Program("dispatcher", "controller.main", environment=environment))
+        until(
+            "the dispatcher answers",
+            lambda: _answers(f"{self.url}/readyz"),
+            START_WITHIN,
+            self._log("dispatcher"),
+        )
+        worker = {
+            **aws,
+            "SETPOINT_URL": self.url,
+            "SETPOINT_OBJECT_STORE": objects,
+            "SETPOINT_HOT_DSN": worker_dsn,
+            "SETPOINT_CACHE_DIR": str(self.layout.cache),
+        }
+        self._provisioner = _provisioner(dsn, self.layout, secrets, aws, worker)
+        self._provisioner.start()
+        self._ticker = Ticker(self.url, self.layout.events_token)
+        self._ticker.start()
+        self._start_examples_and_watch(supervisor, examples)
+
+    def stop(self) -> None:
+        """Stop everything in order; harmless when nothing runs."""
+        for part in (self._ticker, self._provisioner):
+            if part is not None:
+                part.stop()
+        if self._supervisor is not None:
+            self._supervisor.stop(STOP_ORDER)
+        if self._lock is not None:
+            with suppress(FileNotFoundError):
+                self.layout.context.unlink()
+            self._lock.close()
+        self._ticker = self._provisioner = self._supervisor = self._lock = None
+
+    def _start_postgres(self, supervisor: Supervisor, secrets: LocalSecrets, port: int) -> tuple[str, str]:
+        """Start Postgres, create logins and database, migrate; return the conninfos of dispatcher and workers."""
+        arguments = ("run", f"--data-dir={self.layout.postgres}", f"--port={port}")
+        supervisor.keep(Program("postgres", "controller.local.postgres", arguments))
+        server = Server(self.layout.postgres, port)
+        until("Postgres takes connections", lambda: _connects(server), START_WITHIN, self._log("postgres"))
+        password = secrets.login(MIGRATOR)
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            _bootstrap(connection, password)
+        migrator = server.dsn(MIGRATOR, DATABASE, password)
+        migrate(migrator)
+        with psycopg.connect(migrator) as connection:
+            ensure_login(connection, DISPATCHER, secrets.login(DISPATCHER), "setpoint_controller", CONTROLLER_LIMITS)
+            ensure_login(connection, WORKER, secrets.login(WORKER), "setpoint_worker", WORKER_LIMITS)
+        return (
+            server.dsn(DISPATCHER, DATABASE, secrets.login(DISPATCHER)),
+            server.dsn(WORKER, DATABASE, secrets.login(WORKER)),
+        )
+
+    def _start_aws(self, supervisor: Supervisor, sqs: int, ecs: int) -> None:
+        for path, empty in (
+            (self.layout.queues, b"[]"),
+            (self.layout.services, msgspec.json.encode({"cluster": CLUSTER})),
+        ):
+            if not path.exists():
+                path.write_bytes(empty)
+        supervisor.keep(Program("sqs", "controller.local.sqs", (f"--port={sqs}", f"--queues={self.layout.queues}")))
+        arguments = (
+            f"--port={ecs}",
+            f"--services={self.layout.services}",
+            f"--logs-dir={self.layout.logs}",
+            f"--events-url={self.url}/v1/events",
+            f"--events-token-file={self.layout.events_token}",
+            f"--secrets={self.layout.secrets}",
+        )
+        supervisor.keep(Program("ecs", "controller.local.ecs", arguments))
+        for name, port in (("sqs", sqs), ("ecs", ecs)):
+            until(f"{name} listens", partial(_listens, port), START_WITHIN, self._log(name))
+
+    def _start_examples_and_watch(self, supervisor: Supervisor, examples: int) -> None:
+        supervisor.keep(Program("examples", "controller.local.examples", (f"--port={examples}",)))
+        if self._options.dags is not None and self._options.watch:
+            arguments = ("apply", "-f", str(self._options.dags), "--watch")
+            environment = {"SETPOINT_URL": self.url, "SETPOINT_TOKEN": self.token}
+            supervisor.keep(Program("apply", "controller.cli.main", arguments, environment))
+
+    def _log(self, name: str) -> Path:
+        return self.layout.logs / f"{name}.log"
+
+
+def _aws_environment(sqs: int, ecs: int) -> dict[str, str]:
+    """Return what makes boto3 talk to the local servers; nothing else differs from AWS."""
+    return {
+        "AWS_ENDPOINT_URL_SQS": f"http://{HOST}:{sqs}",
+        "AWS_ENDPOINT_URL_ECS": f"http://{HOST}:{ecs}",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://{HOST}:{ecs}",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _provisioner(
+    dsn: str, layout: Layout, secrets: LocalSecrets, aws: dict[str, str], worker: dict[str, str]
+) -> Provisioner:
+    session = boto3.Session("local", "local", region_name=REGION)
+    config = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=2, read_timeout=10)
+    sqs = session.client("sqs", endpoint_url=aws["AWS_ENDPOINT_URL_SQS"], config=config)
+    ecs = session.client("ecs", endpoint_url=aws["AWS_ENDPOINT_URL_ECS"], config=config)
+    return Provisioner(dsn, layout, secrets, sqs, ecs, CLUSTER, worker)
+
+
+def _bootstrap(connection: psycopg.Connection, password: str) -> None:
+    """Create the migration login and the database, as an administrator does once on RDS."""
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (MIGRATOR,)).fetchone() is None:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER CREATEROLE PASSWORD {}").format(
+                sql.Identifier(MIGRATOR), sql.Literal(password)
+            )
+        )
+    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(MIGRATOR))
+        )
+
+
+def _port(wanted: int, option: str) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            raise PortTakenError(f"port {wanted} is taken; choose another by {option}") from None
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _connects(server: Server) -> bool:
+    with suppress(psycopg.Error, FileNotFoundError):
+        psycopg.connect(server.dsn(), connect_timeout=2).close()
+        return True
+    return False
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), 1):
+        return True
+    return False
+
+
+def _answers(url: str) -> bool:
+    with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own URL
+        return bool(answer.status == 200)
+    return False

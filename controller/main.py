@@ -1,0 +1,249 @@
+"""The dispatcher: builds its parts, starts them, and stops them in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import boto3
+import obstore.store
+import psycopg
+import structlog
+from botocore.config import Config
+from prometheus_client import REGISTRY
+from psycopg_pool import ConnectionPool
+from pydantic import ValidationError
+
+from controller.api import app
+from controller.api.endpoint import ApiDeps
+from controller.api.protocol import WorkerProtocol
+from controller.api.resources import resource_routes
+from controller.api.tokens import ClaimTokens, Secrets, SharedTokens
+from controller.api.workers import WorkerApi
+from controller.aws.ecs import EcsServices, Services
+from controller.aws.secrets import SecretsManager
+from controller.aws.sqs import Queues, SqsQueues
+from controller.informers.notifications import Notifications
+from controller.informers.timers import OpenKeeper, Timers
+from controller.reconcilers.dags import DagReconciler
+from controller.reconcilers.pools import PoolReconciler
+from controller.reconcilers.queues import QueueReconciler
+from controller.reconcilers.runs import RunReconciler
+from controller.reconcilers.sender import Sender
+from controller.runtime.clock import Clock, DatabaseClock
+from controller.runtime.ids import DrawnIds, Ids
+from controller.runtime.keys import Kind
+from controller.runtime.leader import Leader
+from controller.runtime.loop import Loop
+from controller.runtime.metrics import Workqueues
+from controller.runtime.wakes import Wakes
+from controller.runtime.workqueue import Workqueue
+from controller.settings import Settings, UnknownSetting, read
+from controller.store import tokens
+from controller.store.revisions import Revisions
+
+log = structlog.get_logger()
+STOP_WITHIN = 10.0
+STUCK_AFTER = 120.0
+"""A loop that has not looked at its queue for this many seconds makes /healthz fail."""
+RUN_BATCH, DAG_BATCH, POOL_BATCH = 200, 50, 10
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the dispatcher reaches beyond Postgres."""
+
+    queues: Queues
+    services: Services
+    secrets: Secrets
+    objects: Any
+    clock: Clock
+    ids: Ids
+
+
+class Dispatcher:
+    """All parts of one dispatcher process."""
+
+    def __init__(self, settings: Settings, world: World) -> None:
+        self._settings = settings
+        self._world = world
+        self._database = ConnectionPool(
+            settings.dsn,
+            min_size=2,
+            max_size=settings.connections,
+            kwargs={"options": "-c search_path=setpoint"},
+            timeout=10,
+            check=ConnectionPool.check_connection,
+            open=False,
+        )
+        runs, dags = Workqueue("runs"), Workqueue("dags")
+        pools, queues = Workqueue("pools"), Workqueue("queues")
+        self._queues = {
+            Kind.RUN: runs,
+            Kind.SLOTS: runs,
+            Kind.DAG: dags,
+            Kind.POOL: pools,
+            Kind.QUEUE: queues,
+        }
+        holder = settings.holder or f"{socket.gethostname()}/{os.getpid()}"
+        self.leader = Leader(self._connect, holder, self._began, self._ceased)
+        self._wakes = Wakes(self._queues, self.leader.leads, self._database)
+        revisions = Revisions()
+        self._sender = Sender(self._database, world.clock, world.queues)
+        leads, clock, wake, database = self.leader.leads, world.clock, self._wakes, self._database
+        run = RunReconciler(database, clock, revisions, self._sender, wake)
+        dag = DagReconciler(database, clock, revisions, world.ids, wake)
+        pool = PoolReconciler(database, clock, revisions, world.services, wake, scales=settings.scale_pools)
+        queue = QueueReconciler(database, clock, revisions, world.queues, self._sender, wake)
+        self._loops = [
+            Loop("runs", runs, run.reconcile, batch=RUN_BATCH, leads=leads),
+            Loop("dags", dags, dag.reconcile, batch=DAG_BATCH, leads=leads),
+            Loop("pools", pools, pool.reconcile, batch=POOL_BATCH, leads=leads),
+            Loop("queues", queues, queue.reconcile, batch=POOL_BATCH, leads=leads),
+        ]
+        self._notifications = Notifications(self._connect, self._wakes.enqueue, leads)
+        self._timers = Timers(database, clock, self._wakes.enqueue, leads)
+        self._open_keeper = OpenKeeper(database, clock)
+        signing_key = _required(world.secrets, settings.signing_key_secret)
+        protocol = WorkerProtocol(database, clock, revisions, ClaimTokens(signing_key.encode()), wake)
+        shared = SharedTokens(world.secrets, lambda pool: settings.pool_token_prefix + pool, clock.monotonic)
+        self._worker_api = WorkerApi(protocol, shared, database, wake)
+        deps = ApiDeps(pool=database, clock=clock, ids=world.ids, wake=wake, objects=world.objects)
+        self._app = app.build([*self._worker_api.routes(), *resource_routes(deps)], self._healthy, self._ready)
+        self.server = app.Server(self._app, settings.host, settings.port)
+
+    def start(self) -> None:
+        """Begin to reconcile and to serve."""
+        self._database.open(wait=True, timeout=30)
+        admin = _required(self._world.secrets, self._settings.admin_token_secret)
+        with self._database.connection() as connection:
+            tokens.ensure_token(connection, admin, "admin", "admin", self._world.clock.now(connection))
+        self._sender.start()
+        for loop in self._loops:
+            loop.start()
+        self._notifications.start()
+        self._timers.start()
+        self._open_keeper.start()
+        self._worker_api.start()
+        self.leader.start()
+        self.server.start()
+        log.info("dispatcher serves", host=self._settings.host, port=self.server.port)
+
+    def stop(self) -> None:
+        """Finish what is under way, let the lease go, and end."""
+        self.server.stop(STOP_WITHIN)
+        self._worker_api.stop(STOP_WITHIN)
+        for loop in self._loops:
+            loop.stop()
+        for loop in self._loops:
+            loop.join(STOP_WITHIN)
+        self._sender.stop(STOP_WITHIN)
+        self._notifications.stop(STOP_WITHIN)
+        self._timers.stop(STOP_WITHIN)
+        self._open_keeper.stop(STOP_WITHIN)
+        self.leader.stop(STOP_WITHIN)
+        self._database.close(STOP_WITHIN)
+        log.info("dispatcher stopped")
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(self._settings.dsn, options="-c search_path=setpoint", connect_timeout=5)
+
+    def _began(self) -> None:
+        for queue in set(self._queues.values()):
+            queue.clear()
+
+    def _ceased(self) -> None:
+        for queue in set(self._queues.values()):
+            queue.clear()
+
+    def _healthy(self) -> str | None:
+        now = perf_counter()
+        stuck = [loop.name for loop in self._loops if loop.last_progress and now - loop.last_progress > STUCK_AFTER]
+        return f"stuck: {', '.join(stuck)}" if stuck else None
+
+    def _ready(self) -> str | None:
+        try:
+            with self._database.connection(timeout=2) as connection:
+                connection.execute("SELECT 1")
+        except Exception as error:  # noqa: BLE001 - whatever it is, this process is not ready
+            return f"no database: {type(error).__name__}"
+        return None
+
+    @property
+    def workqueues(self) -> dict[str, Workqueue]:
+        """Return the queues by name, for the metrics."""
+        return {queue.name: queue for queue in set(self._queues.values())}
+
+
+def _required(secrets: Secrets, name: str) -> str:
+    values = secrets.values(name)
+    if not values:
+        raise RuntimeError(f"the secret {name} does not exist or is empty; create it in Secrets Manager")
+    return values[0]
+
+
+def world(settings: Settings) -> World:
+    """Return the real world: AWS by boto3, objects by obstore, Postgres's clock."""
+    # One pool of connections a client, so that sending threads do not wait for each other.
+    config = Config(
+        max_pool_connections=16,
+        retries={"mode": "standard", "max_attempts": 3},
+        connect_timeout=3,
+        read_timeout=20,
+    )
+    objects = obstore.store.from_url(settings.object_store, **_mkdir(settings.object_store))
+    return World(
+        SqsQueues(boto3.client("sqs", config=config)),
+        EcsServices(boto3.client("ecs", config=config), settings.cluster),
+        SecretsManager(boto3.client("secretsmanager", config=config)),
+        objects,
+        DatabaseClock(),
+        DrawnIds(),
+    )
+
+
+def _mkdir(url: str) -> dict[str, Any]:
+    return {"mkdir": True} if url.startswith("file://") else {}
+
+
+def configure_logging(level: str) -> None:
+    """Log JSON lines to standard output."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main() -> None:
+    """Run the dispatcher until SIGTERM or SIGINT."""
+    try:
+        settings = read()
+    except (UnknownSetting, ValidationError) as error:
+        sys.exit(f"dispatcher: {error}")
+    configure_logging(settings.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    dispatcher = Dispatcher(settings, world(settings))
+    REGISTRY.register(Workqueues(lambda: dispatcher.workqueues))
+    dispatcher.start()
+    stopping.wait()
+    dispatcher.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The shells: observe, call diff, act. One module a kind of key."""

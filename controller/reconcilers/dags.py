@@ -1,0 +1,174 @@
+"""Bring DAGs to what they want: a run for each tick, and as many runs admitted as may be active."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from controller.actions import Event
+from controller.diff.dags import DagPlan, DagView, NewRun, diff
+from controller.runtime.keys import Key, Kind, Wake
+from controller.runtime.loop import Result
+from controller.store import dags, datasets, events, pools, runs, task_runs
+from controller.store.revisions import Revision, RevisionId, Revisions
+from controller.store.runs import NewRow
+from controller.store.task_runs import NewTask
+from crds import cron
+from crds.names import RunUid, schedule_key
+from crds.phases import RunPhase, TaskPhase
+from crds.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import psycopg
+    from psycopg_pool import ConnectionPool
+
+    from controller.runtime.clock import Clock
+    from controller.runtime.ids import Ids
+    from controller.store.dags import DagRow
+    from crds.dag import Schedule
+
+log = structlog.get_logger()
+WAITING_LIMIT = 1_000
+"""The most unfinished runs of a DAG that one pass looks at."""
+
+
+@dataclass(slots=True)
+class _Done:
+    wakes: set[Key]
+    created: int = 0
+    admitted: int = 0
+
+
+class DagReconciler:
+    """Keys are DAGs."""
+
+    def __init__(self, database: ConnectionPool, clock: Clock, revisions: Revisions, ids: Ids, wake: Wake) -> None:
+        self._database = database
+        self._clock = clock
+        self._revisions = revisions
+        self._ids = ids
+        self._wake = wake
+
+    def reconcile(self, keys: Sequence[Key]) -> Mapping[Key, Result]:
+        """Create the runs of passed ticks and admit the runs that have room."""
+        results: dict[Key, Result] = {}
+        done = _Done(set())
+        with self._database.connection() as connection:
+            now = self._clock.now(connection)
+            for row in dags.lock(connection, [k.uid for k in keys]):
+                plan = self._one(connection, row, now, done)
+                if plan.wake_at is not None:
+                    results[Key(Kind.DAG, row.uid)] = Result(max(plan.wake_at - now, timedelta(0)))
+        self._wake(done.wakes)
+        if done.created or done.admitted:
+            log.info("reconciled", controller="dags", keys=len(keys), created=done.created, admitted=done.admitted)
+        return results
+
+    def _one(self, connection: psycopg.Connection, row: DagRow, now: datetime, done: _Done) -> DagPlan:
+        active = runs.active(connection, row.uid, WAITING_LIMIT)
+        view = DagView(
+            row.spec,
+            row.generation,
+            dags.cursors(connection, row.uid),
+            tuple(uid for uid, phase, _ in active if phase is RunPhase.RUNNING),
+            tuple(uid for uid, phase, _ in active if phase is RunPhase.PENDING),
+        )
+        plan = diff(view, _newest_ticks, _next_tick, now)
+        created = [uid for new in plan.create if (uid := self._create(connection, row, new, now)) is not None]
+        dags.move_cursors(connection, row.uid, plan.cursors)
+        for uid in runs.cancel(connection, plan.replace, Reason.REPLACED, now):
+            done.wakes.add(Key(Kind.RUN, uid))
+        revision_of = {uid: revision for uid, _, revision in active}
+        for uid in plan.admit:
+            self._admit(connection, row, uid, revision_of[uid], now, done)
+        if created:
+            # They are admitted by the next pass, which sees them as pending.
+            done.wakes.add(Key(Kind.DAG, row.uid))
+            done.created += len(created)
+        return plan
+
+    def _create(self, connection: psycopg.Connection, row: DagRow, new: NewRun, now: datetime) -> RunUid | None:
+        run = NewRow(
+            uid=RunUid(self._ids.uid(now)),
+            namespace=row.namespace,
+            dag_uid=row.uid,
+            dag=row.name,
+            revision=row.generation,
+            key=schedule_key(new.schedule.name, new.tick),
+            trigger="schedule",
+            schedule=new.schedule.name,
+            tick=new.tick,
+            params=_defaults(row.spec.params) | new.schedule.params,
+            labels={},
+            deadline=now + row.spec.timeout,
+            created_at=now,
+        )
+        if not runs.create(connection, run):
+            return None
+        text = f"schedule {new.schedule.name} ticked at {new.tick:%Y-%m-%d %H:%M} UTC"
+        event = Event("Normal", row.namespace, "DagRun", run.name, Reason.CREATED, text, run.uid)
+        events.record(connection, [event], now)
+        return run.uid
+
+    def _admit(
+        self,
+        connection: psycopg.Connection,
+        row: DagRow,
+        uid: RunUid,
+        generation: int,
+        now: datetime,
+        done: _Done,
+    ) -> None:
+        wanted = RevisionId(row.uid, generation)
+        revision = self._revisions.read(connection, {wanted})[wanted]
+        known = pools.by_name(connection, row.namespace, sorted({revision.pool(t) for t in revision.tasks}))
+        absent = sorted({revision.pool(t) for t in revision.tasks} - known.keys())
+        if absent:
+            log.warning("run waits for pools that do not exist", run=uid, pools=absent)
+            return
+        pins = _pins(connection, row.namespace, revision)
+        if runs.admit(connection, [uid], revision.spec.timeout, pins, now):
+            tasks = [_task(revision, name, known[revision.pool(name)].uid) for name in revision.tasks]
+            task_runs.create(connection, [uid], tasks, now)
+            done.wakes.add(Key(Kind.RUN, uid))
+            done.wakes |= {Key(Kind.SLOTS, t.pool_uid) for t in tasks if t.phase is TaskPhase.READY}
+            done.admitted += 1
+
+
+def _task(revision: Revision, name: str, pool: str) -> NewTask:
+    task = revision.tasks[name]
+    priority = revision.spec.defaults.priority if task.priority is None else task.priority
+    return NewTask(name, pool, TaskPhase.WAITING if task.needs else TaskPhase.READY, priority)
+
+
+def _pins(connection: psycopg.Connection, namespace: str, revision: Revision) -> dict[str, int]:
+    """Return the version of each cold dataset that the run reads, as it is now."""
+    names = {i.dataset for t in revision.tasks.values() for i in t.inputs.values() if i.dataset is not None}
+    if not names:
+        return {}
+    return {d.uid: d.version for d in datasets.by_name(connection, namespace, names).values() if d.cold}
+
+
+def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    properties = schema.get("properties", {})
+    return {name: p["default"] for name, p in properties.items() if isinstance(p, dict) and "default" in p}
+
+
+def _next_tick(schedule: Schedule, after: datetime) -> datetime:
+    return cron.next_tick(schedule.cron, schedule.timezone, after)
+
+
+def _newest_ticks(schedule: Schedule, after: datetime, until: datetime, limit: int) -> Sequence[datetime]:
+    """Return the newest ticks by looking back over windows that double, so that a long outage costs little."""
+    window = timedelta(hours=1)
+    while True:
+        start = max(after, until - window)
+        found = cron.ticks(schedule.cron, schedule.timezone, start, until, int(window / timedelta(minutes=1)) + 1)
+        if len(found) >= limit or start == after:
+            return found[-limit:]
+        window *= 2

@@ -1,0 +1,1 @@
+"""What every controller needs: clock, ids, keys, workqueue, backoff, lease."""

@@ -1,0 +1,47 @@
+"""The dispatcher's settings, read once in main from SETPOINT_* variables; an unknown one is an error."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "SETPOINT_"
+
+
+class Settings(BaseSettings):
+    """Where things are; boto3 finds AWS by its own variables (AWS_REGION, AWS_ENDPOINT_URL_SQS, …)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    dsn: str = Field(description="libpq conninfo of the dispatcher's login")
+    object_store: str = Field(description="file:///folder or s3://bucket/prefix")
+    cluster: str = "setpoint"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    holder: str = Field(default="", description="the lease holder's name; by default host and process id")
+    scale_pools: bool = Field(
+        default=False, description="set the services' counts; on AWS Application Auto Scaling does"
+    )
+    signing_key_secret: str = "setpoint/signing-key"  # noqa: S105 - the name of a secret
+    admin_token_secret: str = "setpoint/admin-token"  # noqa: S105 - the name of a secret
+    pool_token_prefix: str = "setpoint/pools/"  # noqa: S105 - the prefix of names of secrets
+    connections: int = Field(default=12, ge=8, le=100)
+    log_level: str = "info"
+
+
+class UnknownSetting(ValueError):
+    """A SETPOINT_* variable that no setting reads."""
+
+
+def read() -> Settings:
+    """Return the settings; raise UnknownSetting or pydantic's ValidationError."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+            raise UnknownSetting(f"{name} is no setting of the dispatcher{hint}")
+    return Settings()

@@ -1,0 +1,1 @@
+"""Postgres: a module a table, a function a statement."""

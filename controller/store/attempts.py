@@ -1,0 +1,297 @@
+"""Table attempt: one try of a task, claimed once by compare-and-set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from controller.actions import Close, Postpone, Redeliver, RequestCancel, TaskKey
+from controller.diff.attempts import CLAIM_WITHIN, LiveAttempt
+from crds.names import AttemptId, RunUid
+from crds.phases import AttemptPhase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    import psycopg
+
+# Only what can need something: not yet sent, late, or of a run that is being cancelled.
+_DUE: LiteralString = """
+    SELECT id, run_uid, task, idx, pool_uid, phase, delivery, checks, next_check_at, queue_by, sent_at, cancel_at, worker
+      FROM attempt
+     WHERE run_uid = ANY(%(runs)s) AND ended_at IS NULL
+       AND (next_check_at <= %(now)s OR queue_by <= %(now)s AND phase IN ('Pending', 'Queued')
+            OR run_uid = ANY(%(cancelled)s))
+     ORDER BY id
+       FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+_BY_ID: LiteralString = """
+    SELECT id, run_uid, task, idx, pool_uid, phase, delivery, checks, next_check_at, queue_by, sent_at, cancel_at, worker,
+           dead_letters
+      FROM attempt
+     WHERE id = ANY(%(ids)s) AND ended_at IS NULL
+     ORDER BY id
+       FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+_DUE_RUNS: LiteralString = """
+    SELECT DISTINCT run_uid FROM attempt WHERE ended_at IS NULL AND next_check_at <= %(now)s LIMIT %(limit)s
+"""
+
+_CREATE: LiteralString = """
+    WITH admitted AS (
+        UPDATE task_run
+           SET phase = 'Active', number = task_run.number + 1, started_at = coalesce(task_run.started_at, %(now)s),
+               reason = NULL, message = NULL
+          FROM unnest(%(runs)s::text[], %(tasks)s::text[], %(idxs)s::int[], %(numbers)s::int[], %(timeouts)s::interval[],
+                      %(queue_timeouts)s::interval[]) AS slot(run_uid, task, idx, number, timeout, queue_timeout)
+         WHERE task_run.run_uid = slot.run_uid AND task_run.task = slot.task AND task_run.idx = slot.idx
+           AND task_run.phase = 'Ready' AND NOT task_run.held AND task_run.number = slot.number
+     RETURNING task_run.*, slot.timeout, slot.queue_timeout
+    )
+    INSERT INTO attempt (id, run_uid, task, idx, number, dag_uid, pool_uid, phase, timeout, queue_by, next_check_at,
+                         created_at)
+    SELECT run_uid || '/' || task || '/' || idx || '/' || number, run_uid, task, idx, number, dag_uid, pool_uid, 'Pending',
+           timeout, %(now)s + queue_timeout, %(now)s + %(send_within)s, %(now)s
+      FROM admitted
+ RETURNING id, pool_uid, delivery
+"""
+
+# Recording Queued applies only to the delivery that was sent, and only while nobody has claimed it.
+_QUEUED: LiteralString = """
+    UPDATE attempt
+       SET phase = 'Queued', sent_at = %(now)s, next_check_at = least(%(now)s + %(claim_within)s, queue_by)
+      FROM unnest(%(ids)s::text[], %(deliveries)s::int[]) AS sent(id, delivery)
+     WHERE attempt.id = sent.id AND attempt.delivery = sent.delivery AND attempt.phase IN ('Pending', 'Queued')
+"""
+
+_REDELIVER: LiteralString = """
+    UPDATE attempt
+       SET delivery = attempt.delivery + 1, dead_letters = greatest(attempt.dead_letters, gone.dead_letters), checks = 0,
+           next_check_at = %(now)s + %(send_within)s
+      FROM unnest(%(ids)s::text[], %(deliveries)s::int[], %(dead_letters)s::int[]) AS gone(id, delivery, dead_letters)
+     WHERE attempt.id = gone.id AND attempt.delivery = gone.delivery AND attempt.phase IN ('Pending', 'Queued')
+ RETURNING attempt.id, attempt.pool_uid, attempt.delivery
+"""
+
+_AGAIN: LiteralString = """
+    UPDATE attempt SET next_check_at = %(now)s + %(send_within)s
+     WHERE id = ANY(%(ids)s) AND phase IN ('Pending', 'Queued')
+"""
+
+_POSTPONE: LiteralString = """
+    UPDATE attempt SET checks = attempt.checks + 1, next_check_at = later.until
+      FROM unnest(%(ids)s::text[], %(checks)s::int[], %(untils)s::timestamptz[]) AS later(id, checks, until)
+     WHERE attempt.id = later.id AND attempt.checks = later.checks AND attempt.phase = 'Queued'
+"""
+
+_REQUEST_CANCEL: LiteralString = """
+    UPDATE attempt SET cancel_at = %(now)s, next_check_at = stop.until
+      FROM unnest(%(ids)s::text[], %(untils)s::timestamptz[]) AS stop(id, until)
+     WHERE attempt.id = stop.id AND attempt.phase = 'Running' AND attempt.cancel_at IS NULL
+"""
+
+# The facts that the decision stood on are repeated, so a heartbeat or a report that came in between wins.
+_CLOSE: LiteralString = """
+    UPDATE attempt
+       SET phase = closed.phase, reason = closed.reason, message = closed.message, ended_at = %(now)s
+      FROM unnest(%(ids)s::text[], %(seen)s::text[], %(phases)s::text[], %(reasons)s::text[], %(messages)s::text[],
+                  %(checks)s::timestamptz[])
+           AS closed(id, seen, phase, reason, message, next_check_at)
+     WHERE attempt.id = closed.id AND attempt.phase = closed.seen
+       AND (closed.next_check_at IS NULL OR attempt.next_check_at = closed.next_check_at)
+ RETURNING attempt.id
+"""
+
+# Looked up by the worker's end, not by who was ended just now: an attempt that was locked then is found by the next pass.
+_ORPHANS: LiteralString = """
+    SELECT attempt.id, attempt.run_uid, attempt.task, attempt.idx, attempt.pool_uid, attempt.phase, attempt.delivery,
+           attempt.checks, attempt.next_check_at, attempt.queue_by, attempt.sent_at, attempt.cancel_at, attempt.worker,
+           worker.reason, worker.message
+      FROM attempt
+      JOIN worker ON worker.id = attempt.worker AND worker.ended_at IS NOT NULL
+     WHERE attempt.pool_uid = %(pool)s AND attempt.ended_at IS NULL
+     ORDER BY attempt.id
+       FOR NO KEY UPDATE OF attempt SKIP LOCKED
+"""
+
+_LEFT_OUT: LiteralString = """
+    SELECT id, run_uid, task, idx, pool_uid, phase, delivery, checks, next_check_at, queue_by, sent_at, cancel_at, worker
+      FROM attempt
+     WHERE pool_uid = %(pool)s AND ended_at IS NULL AND worker IS NOT NULL AND missed >= 2
+     ORDER BY id
+       FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+_NEWEST_CLAIMED: LiteralString = """
+    SELECT pool_uid, max(sent_at) FROM attempt
+     WHERE pool_uid = ANY(%(pools)s) AND ended_at IS NULL AND claimed_at IS NOT NULL AND sent_at IS NOT NULL
+     GROUP BY pool_uid
+"""
+
+
+def due(
+    connection: psycopg.Connection, runs: Sequence[RunUid], cancelled: Sequence[RunUid], now: datetime
+) -> list[LiveAttempt]:
+    """Lock and return the live attempts of runs that may need something."""
+    rows = connection.execute(_DUE, {"runs": list(runs), "cancelled": list(cancelled), "now": now})
+    return [_live(r) for r in rows]
+
+
+def by_id(connection: psycopg.Connection, ids: Sequence[str]) -> dict[str, tuple[LiveAttempt, int]]:
+    """Lock and return live attempts with their count of dead letters."""
+    rows = connection.execute(_BY_ID, {"ids": list(ids)})
+    return {r[0]: (_live(r), r[13]) for r in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A live attempt whose worker has ended, and why."""
+
+    attempt: LiveAttempt
+    reason: str
+    message: str
+
+
+def orphans(connection: psycopg.Connection, pool: str) -> list[Orphan]:
+    """Lock and return the live attempts of a pool whose workers have ended."""
+    return [Orphan(_live(r), r[13], r[14]) for r in connection.execute(_ORPHANS, {"pool": pool})]
+
+
+def left_out(connection: psycopg.Connection, pool: str) -> list[LiveAttempt]:
+    """Lock and return the attempts of a pool that two heartbeats of their workers in a row left out."""
+    return [_live(r) for r in connection.execute(_LEFT_OUT, {"pool": pool})]
+
+
+def due_runs(connection: psycopg.Connection, now: datetime, limit: int) -> list[RunUid]:
+    """Return runs with an attempt past a deadline."""
+    return [RunUid(r[0]) for r in connection.execute(_DUE_RUNS, {"now": now, "limit": limit})]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A task that gets a slot, at the attempt number that was seen."""
+
+    key: TaskKey
+    number: int
+    timeout: timedelta
+    queue_timeout: timedelta
+
+
+def create(
+    connection: psycopg.Connection, slots: Sequence[Slot], now: datetime, send_within: timedelta
+) -> list[tuple[AttemptId, str, int]]:
+    """Write the intent: a Pending attempt for each ready task. Return (id, pool, delivery) of those created."""
+    rows = connection.execute(
+        _CREATE,
+        {
+            "runs": [s.key.run for s in slots],
+            "tasks": [s.key.task for s in slots],
+            "idxs": [s.key.index for s in slots],
+            "numbers": [s.number for s in slots],
+            "timeouts": [s.timeout for s in slots],
+            "queue_timeouts": [s.queue_timeout for s in slots],
+            "now": now,
+            "send_within": send_within,
+        },
+    )
+    return [(AttemptId(r[0]), r[1], r[2]) for r in rows]
+
+
+def queued(connection: psycopg.Connection, sent: Sequence[tuple[AttemptId, int]], now: datetime) -> None:
+    """Record the outcome of sending: (attempt, delivery) is in the queue."""
+    connection.execute(
+        _QUEUED,
+        {
+            "ids": [s[0] for s in sent],
+            "deliveries": [s[1] for s in sent],
+            "now": now,
+            "claim_within": CLAIM_WITHIN,
+        },
+    )
+
+
+def redeliver(
+    connection: psycopg.Connection, gone: Sequence[Redeliver], now: datetime, send_within: timedelta
+) -> list[tuple[AttemptId, str, int]]:
+    """Count the next delivery of attempts whose message is gone; return (id, pool, delivery) to send."""
+    if not gone:
+        return []
+    rows = connection.execute(
+        _REDELIVER,
+        {
+            "ids": [g.attempt for g in gone],
+            "deliveries": [g.delivery for g in gone],
+            "dead_letters": [g.dead_letters for g in gone],
+            "now": now,
+            "send_within": send_within,
+        },
+    )
+    return [(AttemptId(r[0]), r[1], r[2]) for r in rows]
+
+
+def again(connection: psycopg.Connection, ids: Sequence[AttemptId], now: datetime, send_within: timedelta) -> None:
+    """Give attempts that are being sent again their next deadline."""
+    if ids:
+        connection.execute(_AGAIN, {"ids": list(ids), "now": now, "send_within": send_within})
+
+
+def postpone(connection: psycopg.Connection, later: Sequence[Postpone]) -> None:
+    """Move the next look at queued attempts."""
+    if later:
+        values = {
+            "ids": [p.attempt for p in later],
+            "checks": [p.checks for p in later],
+            "untils": [p.until for p in later],
+        }
+        connection.execute(_POSTPONE, values)
+
+
+def request_cancel(connection: psycopg.Connection, stops: Sequence[RequestCancel], now: datetime) -> None:
+    """Have running attempts told to stop by their worker's next heartbeat."""
+    if stops:
+        values = {"ids": [s.attempt for s in stops], "untils": [s.until for s in stops], "now": now}
+        connection.execute(_REQUEST_CANCEL, values)
+
+
+def close(connection: psycopg.Connection, closes: Sequence[Close], now: datetime) -> set[AttemptId]:
+    """End attempts that are still as they were seen; return those."""
+    if not closes:
+        return set()
+    rows = connection.execute(
+        _CLOSE,
+        {
+            "ids": [c.attempt for c in closes],
+            "seen": [c.seen for c in closes],
+            "phases": [c.phase for c in closes],
+            "reasons": [c.reason for c in closes],
+            "messages": [c.message or None for c in closes],
+            "checks": [c.deadline_seen for c in closes],
+            "now": now,
+        },
+    )
+    return {AttemptId(r[0]) for r in rows}
+
+
+def newest_claimed(connection: psycopg.Connection, pools: Sequence[str]) -> dict[str, datetime]:
+    """Return when the newest message had been sent that a pool's workers claimed and still work on."""
+    rows = connection.execute(_NEWEST_CLAIMED, {"pools": list(pools)})
+    return {r[0]: r[1] for r in rows}
+
+
+def _live(r: Sequence[Any]) -> LiveAttempt:
+    return LiveAttempt(
+        AttemptId(r[0]),
+        TaskKey(RunUid(r[1]), r[2], r[3]),
+        r[4],
+        AttemptPhase(r[5]),
+        r[6],
+        r[7],
+        r[8],
+        r[9],
+        r[10],
+        r[11],
+        r[12],
+    )

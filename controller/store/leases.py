@@ -1,0 +1,53 @@
+"""Table lease: one leader, with a term that grows at every change of hands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    import psycopg
+
+# Taken when free, expired or one's own; only a change of holder begins a new term.
+_ACQUIRE: LiteralString = """
+    INSERT INTO lease (name, holder, term, expires_at)
+    VALUES (%(name)s, %(holder)s, 1, clock_timestamp() + %(span)s)
+        ON CONFLICT (name) DO UPDATE
+       SET holder = excluded.holder, expires_at = excluded.expires_at,
+           term = lease.term + CASE WHEN lease.holder = excluded.holder THEN 0 ELSE 1 END
+     WHERE lease.holder = excluded.holder OR lease.expires_at <= clock_timestamp() OR %(seize)s
+ RETURNING term, expires_at
+"""
+
+_RELEASE: LiteralString = """
+    UPDATE lease SET expires_at = clock_timestamp() WHERE name = %(name)s AND holder = %(holder)s
+"""
+
+_TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtextextended('setpoint leader ' || %(name)s, 0))"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease that this holder has."""
+
+    term: int
+    expires_at: datetime
+
+
+def acquire(connection: psycopg.Connection, name: str, holder: str, span: timedelta, *, seize: bool) -> Held | None:
+    """Take or renew a lease; `seize` takes it although it has not expired, its holder's session being gone."""
+    row = connection.execute(_ACQUIRE, {"name": name, "holder": holder, "span": span, "seize": seize}).fetchone()
+    return Held(row[0], row[1]) if row else None
+
+
+def release(connection: psycopg.Connection, name: str, holder: str) -> None:
+    """Let a lease expire now."""
+    connection.execute(_RELEASE, {"name": name, "holder": holder})
+
+
+def try_lock(connection: psycopg.Connection, name: str) -> bool:
+    """Take the leader's advisory lock for this session; it falls free with the session, seconds before the lease would."""
+    row = connection.execute(_TRY_LOCK, {"name": name}).fetchone()
+    return bool(row and row[0])

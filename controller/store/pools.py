@@ -1,0 +1,153 @@
+"""Worker pools: their specs, and table pool_observation with what was seen of queue and service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
+
+from controller.diff.attempts import QueueEvidence
+from crds.names import queue_name
+from crds.pool import WorkerPoolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import psycopg
+
+_ALL: LiteralString = (
+    "SELECT uid, namespace, name, spec, generation FROM resource WHERE kind = 'WorkerPool' ORDER BY namespace, name"
+)
+
+_SOME: LiteralString = """
+    SELECT uid, namespace, name, spec, generation FROM resource WHERE kind = 'WorkerPool' AND uid = ANY(%(uids)s)
+     ORDER BY namespace, name
+"""
+
+_BY_NAME: LiteralString = """
+    SELECT uid, namespace, name, spec, generation FROM resource
+     WHERE kind = 'WorkerPool' AND namespace = %(namespace)s AND name = ANY(%(names)s)
+"""
+
+_EVIDENCE: LiteralString = """
+    SELECT pool_uid, empty_since, queue_observed_at FROM pool_observation WHERE pool_uid = ANY(%(pools)s)
+"""
+
+# Empty since the first of the looks that found nothing; one look that finds something begins anew.
+_OBSERVE_QUEUE: LiteralString = """
+    INSERT INTO pool_observation (pool_uid, visible, in_flight, dead_letters, empty_since, queue_observed_at)
+    VALUES (%(pool)s, %(visible)s, %(in_flight)s, %(dead_letters)s,
+            CASE WHEN %(visible)s + %(in_flight)s = 0 THEN %(now)s END, %(now)s)
+        ON CONFLICT (pool_uid) DO UPDATE
+       SET visible = excluded.visible, in_flight = excluded.in_flight, dead_letters = excluded.dead_letters,
+           empty_since = CASE WHEN excluded.empty_since IS NULL THEN NULL
+                              ELSE coalesce(pool_observation.empty_since, excluded.empty_since) END,
+           queue_observed_at = excluded.queue_observed_at
+"""
+
+_OBSERVE_SERVICE: LiteralString = """
+    INSERT INTO pool_observation (pool_uid, desired, running, busy_at, observed_at)
+    VALUES (%(pool)s, %(desired)s, %(running)s, %(busy_at)s, %(now)s)
+        ON CONFLICT (pool_uid) DO UPDATE
+       SET desired = excluded.desired, running = excluded.running,
+           busy_at = coalesce(excluded.busy_at, pool_observation.busy_at), observed_at = excluded.observed_at
+"""
+
+_SEEN: LiteralString = (
+    "SELECT visible, in_flight, busy_at, queue_observed_at FROM pool_observation WHERE pool_uid = %(pool)s"
+)
+
+_DEMAND: LiteralString = """
+    SELECT (SELECT count(*) FROM attempt WHERE pool_uid = %(pool)s AND ended_at IS NULL),
+           (SELECT count(*) FROM (SELECT FROM task_run
+                                   WHERE pool_uid = %(pool)s AND phase = 'Ready' AND NOT held LIMIT %(limit)s) AS ready)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A worker pool."""
+
+    uid: str
+    namespace: str
+    name: str
+    spec: WorkerPoolSpec
+    generation: int
+
+    @property
+    def queue(self) -> str:
+        """Return the name of the pool's queue."""
+        return self.spec.queue or queue_name(self.name, self.namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was last seen of a pool's queue, and when its demand last needed all that is desired."""
+
+    visible: int = 0
+    in_flight: int = 0
+    busy_at: datetime | None = None
+    queue_observed_at: datetime | None = None
+
+
+def read(connection: psycopg.Connection, uids: Sequence[str] | None = None) -> dict[str, Pool]:
+    """Return all pools, or those with the uids."""
+    rows = connection.execute(_ALL) if uids is None else connection.execute(_SOME, {"uids": list(uids)})
+    return {r[0]: _pool(*r) for r in rows}
+
+
+def by_name(connection: psycopg.Connection, namespace: str, names: Sequence[str]) -> dict[str, Pool]:
+    """Return the pools of a namespace by name."""
+    rows = connection.execute(_BY_NAME, {"namespace": namespace, "names": list(names)})
+    return {r[2]: _pool(*r) for r in rows}
+
+
+def evidence(
+    connection: psycopg.Connection, pools: Sequence[str], newest_claimed: dict[str, datetime]
+) -> dict[str, QueueEvidence]:
+    """Return what is known about the queues of pools."""
+    rows = connection.execute(_EVIDENCE, {"pools": list(pools)})
+    return {r[0]: QueueEvidence(r[1], r[2], newest_claimed.get(r[0])) for r in rows}
+
+
+def observe_queue(
+    connection: psycopg.Connection, pool: str, visible: int, in_flight: int, dead_letters: int, now: datetime
+) -> None:
+    """Record the attributes of a pool's queue."""
+    values = {
+        "pool": pool,
+        "visible": visible,
+        "in_flight": in_flight,
+        "dead_letters": dead_letters,
+        "now": now,
+    }
+    connection.execute(_OBSERVE_QUEUE, values)
+
+
+def observe_service(
+    connection: psycopg.Connection,
+    pool: str,
+    desired: int | None,
+    running: int,
+    busy_at: datetime | None,
+    now: datetime,
+) -> None:
+    """Record the counts of a pool's service."""
+    values = {"pool": pool, "desired": desired, "running": running, "busy_at": busy_at, "now": now}
+    connection.execute(_OBSERVE_SERVICE, values)
+
+
+def seen(connection: psycopg.Connection, pool: str) -> Seen:
+    """Return what was last seen of a pool."""
+    row = connection.execute(_SEEN, {"pool": pool}).fetchone()
+    return Seen(*row) if row else Seen()
+
+
+def demand(connection: psycopg.Connection, pool: str, limit: int) -> int:
+    """Return live attempts plus ready tasks, the latter counted up to `limit`."""
+    row = connection.execute(_DEMAND, {"pool": pool, "limit": limit}).fetchone()
+    return row[0] + row[1] if row else 0
+
+
+def _pool(uid: str, namespace: str, name: str, spec: object, generation: int) -> Pool:
+    return Pool(uid, namespace, name, WorkerPoolSpec.model_validate(spec, extra="ignore"), generation)

@@ -1,0 +1,210 @@
+"""Table run: what is asked for, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg.types.json import Jsonb
+
+from crds.names import DagUid, RunUid
+from crds.phases import RunPhase
+from crds.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    import psycopg
+
+    from controller.actions import EndRun
+
+_LOCK: LiteralString = """
+    SELECT uid, namespace, name, dag_uid, dag, revision, phase, suspend, cancel_reason, deadline
+      FROM run
+     WHERE uid = ANY(%(uids)s) AND ended_at IS NULL
+     ORDER BY uid
+       FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+_UNFINISHED: LiteralString = "SELECT uid FROM run WHERE uid = ANY(%(uids)s) AND ended_at IS NULL"
+
+_END: LiteralString = """
+    UPDATE run
+       SET phase = ended.phase, reason = ended.reason, message = ended.message, ended_at = %(now)s,
+           resource_version = nextval('resource_version')
+      FROM unnest(%(uids)s::text[], %(phases)s::text[], %(reasons)s::text[], %(messages)s::text[])
+           AS ended(uid, phase, reason, message)
+     WHERE run.uid = ended.uid AND run.ended_at IS NULL
+ RETURNING run.uid, run.dag_uid
+"""
+
+_EXCEED: LiteralString = """
+    UPDATE run SET cancel_at = %(now)s, cancel_reason = 'DeadlineExceeded', resource_version = nextval('resource_version')
+     WHERE uid = ANY(%(uids)s) AND cancel_at IS NULL AND ended_at IS NULL AND deadline <= %(now)s
+"""
+
+_CANCEL: LiteralString = """
+    UPDATE run SET cancel_at = %(now)s, cancel_reason = %(reason)s, resource_version = nextval('resource_version')
+     WHERE uid = ANY(%(uids)s) AND cancel_at IS NULL AND ended_at IS NULL
+ RETURNING uid
+"""
+
+_CREATE: LiteralString = """
+    INSERT INTO run (uid, namespace, name, dag_uid, dag, revision, key, trigger, schedule, tick, params, labels,
+                     deadline, created_at)
+    VALUES (%(uid)s, %(namespace)s, %(name)s, %(dag_uid)s, %(dag)s, %(revision)s, %(key)s, %(trigger)s, %(schedule)s,
+            %(tick)s, %(params)s, %(labels)s, %(deadline)s, %(created_at)s)
+    ON CONFLICT (dag_uid, key) DO NOTHING
+ RETURNING uid
+"""
+
+_ADMIT: LiteralString = """
+    UPDATE run
+       SET phase = 'Running', started_at = %(now)s, deadline = %(now)s + %(timeout)s, pins = %(pins)s,
+           resource_version = nextval('resource_version')
+     WHERE uid = ANY(%(uids)s) AND phase = 'Pending' AND cancel_at IS NULL
+ RETURNING uid
+"""
+
+_ACTIVE: LiteralString = """
+    SELECT uid, phase, revision FROM run
+     WHERE dag_uid = %(dag)s AND ended_at IS NULL AND (phase = 'Running' OR cancel_at IS NULL)
+     ORDER BY created_at, uid
+     LIMIT %(limit)s
+"""
+
+_DUE: LiteralString = (
+    "SELECT uid FROM run WHERE ended_at IS NULL AND cancel_at IS NULL AND deadline <= %(now)s LIMIT %(limit)s"
+)
+
+_ALL_UNFINISHED: LiteralString = "SELECT uid FROM run WHERE ended_at IS NULL ORDER BY created_at LIMIT %(limit)s"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run that has not ended, locked by this transaction."""
+
+    uid: RunUid
+    namespace: str
+    name: str
+    dag_uid: DagUid
+    dag: str
+    revision: int
+    phase: RunPhase
+    suspend: bool
+    cancel_reason: Reason | None
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A run to create; its key makes it unique within its DAG."""
+
+    uid: RunUid
+    namespace: str
+    dag_uid: DagUid
+    dag: str
+    revision: int
+    key: str
+    trigger: str
+    schedule: str | None
+    tick: datetime | None
+    params: dict[str, Any]
+    labels: dict[str, str]
+    deadline: datetime
+    created_at: datetime
+
+    @property
+    def name(self) -> str:
+        """Return the run's name."""
+        return f"{self.dag}-{self.uid}"
+
+
+def lock(connection: psycopg.Connection, uids: Sequence[RunUid]) -> dict[RunUid, RunRow]:
+    """Lock and return the unfinished runs that nobody else holds just now."""
+    rows = connection.execute(_LOCK, {"uids": list(uids)})
+    return {
+        RunUid(r[0]): RunRow(
+            RunUid(r[0]),
+            r[1],
+            r[2],
+            DagUid(r[3]),
+            r[4],
+            r[5],
+            RunPhase(r[6]),
+            r[7],
+            Reason(r[8]) if r[8] else None,
+            r[9],
+        )
+        for r in rows
+    }
+
+
+def unfinished(connection: psycopg.Connection, uids: Sequence[RunUid]) -> set[RunUid]:
+    """Return which of the runs have not ended."""
+    return {RunUid(r[0]) for r in connection.execute(_UNFINISHED, {"uids": list(uids)})}
+
+
+def end(connection: psycopg.Connection, ends: Sequence[EndRun], now: datetime) -> dict[RunUid, DagUid]:
+    """End runs and return those that were still unfinished, with their DAGs."""
+    if not ends:
+        return {}
+    rows = connection.execute(
+        _END,
+        {
+            "uids": [e.run for e in ends],
+            "phases": [e.phase for e in ends],
+            "reasons": [e.reason for e in ends],
+            "messages": [e.message for e in ends],
+            "now": now,
+        },
+    )
+    return {RunUid(r[0]): DagUid(r[1]) for r in rows}
+
+
+def exceed(connection: psycopg.Connection, uids: Sequence[RunUid], now: datetime) -> None:
+    """Begin to cancel the runs whose deadline has passed."""
+    if uids:
+        connection.execute(_EXCEED, {"uids": list(uids), "now": now})
+
+
+def cancel(connection: psycopg.Connection, uids: Sequence[RunUid], reason: Reason, now: datetime) -> list[RunUid]:
+    """Ask for runs to be cancelled; return those that were not already ended or cancelled."""
+    rows = connection.execute(_CANCEL, {"uids": list(uids), "reason": reason, "now": now})
+    return [RunUid(r[0]) for r in rows]
+
+
+def create(connection: psycopg.Connection, row: NewRow) -> bool:
+    """Create a run unless its DAG already has one with this key; return whether it is new."""
+    values = {name: getattr(row, name) for name in NewRow.__dataclass_fields__}
+    values |= {"name": row.name, "params": Jsonb(row.params), "labels": Jsonb(row.labels)}
+    return connection.execute(_CREATE, values).fetchone() is not None
+
+
+def admit(
+    connection: psycopg.Connection,
+    uids: Sequence[RunUid],
+    timeout: timedelta,
+    pins: dict[str, int],
+    now: datetime,
+) -> list[RunUid]:
+    """Let pending runs start, their inputs pinned; return those that did."""
+    rows = connection.execute(_ADMIT, {"uids": list(uids), "timeout": timeout, "pins": Jsonb(pins), "now": now})
+    return [RunUid(r[0]) for r in rows]
+
+
+def active(connection: psycopg.Connection, dag: DagUid, limit: int) -> list[tuple[RunUid, RunPhase, int]]:
+    """Return a DAG's unfinished runs (uid, phase, revision), oldest first."""
+    rows = connection.execute(_ACTIVE, {"dag": dag, "limit": limit})
+    return [(RunUid(r[0]), RunPhase(r[1]), r[2]) for r in rows]
+
+
+def past_deadline(connection: psycopg.Connection, now: datetime, limit: int) -> list[RunUid]:
+    """Return unfinished runs whose deadline has passed."""
+    return [RunUid(r[0]) for r in connection.execute(_DUE, {"now": now, "limit": limit})]
+
+
+def all_unfinished(connection: psycopg.Connection, limit: int) -> list[RunUid]:
+    """Return every unfinished run, oldest first, for the resync."""
+    return [RunUid(r[0]) for r in connection.execute(_ALL_UNFINISHED, {"limit": limit})]

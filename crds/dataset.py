@@ -1,0 +1,80 @@
+"""The Dataset: a hot table in Postgres or cold Parquet files in the object store."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from crds.meta import Alias, Model, Resource, Status
+
+
+class Tier(StrEnum):
+    """Where a dataset lives."""
+
+    HOT = "hot"
+    COLD = "cold"
+
+
+class ColumnType(StrEnum):
+    """Column types, common to Postgres and Parquet."""
+
+    BOOLEAN = "boolean"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT64 = "float64"
+    STRING = "string"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    JSON = "json"
+
+
+class Column(Model):
+    """One column."""
+
+    name: Alias
+    type: ColumnType
+    nullable: bool = True
+    description: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class DatasetSpec(Model):
+    """What a dataset holds. Hot: a Postgres table. Cold: Parquet, partitioned by the values of columns."""
+
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    tier: Tier
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=1_000)
+    unique_key: tuple[Alias, ...] = Field(default=(), max_length=32, description="Columns that `merge` matches on.")
+    partition_by: tuple[Alias, ...] = Field(default=(), max_length=4, description="Cold only.")
+
+    @model_validator(mode="after")
+    def _columns(self) -> DatasetSpec:
+        names = [column.name for column in self.columns]
+        problems = [f"column {n!r} appears twice" for n in sorted({n for n in names if names.count(n) > 1})]
+        problems += [f"{n!r} is no column" for n in (*self.unique_key, *self.partition_by) if n not in names]
+        if self.tier is Tier.HOT and self.partition_by:
+            problems.append("a hot dataset has no partitionBy")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class DatasetStatus(Status):
+    """What was observed of a dataset; `rows` of a hot table is Postgres's estimate."""
+
+    version: int = 0
+    rows: int = 0
+    bytes: int = 0
+    partitions: int = 0
+    files: int = 0
+    location: str = ""
+    last_run: str | None = None
+
+
+class Dataset(Resource):
+    """A named table that tasks read and write."""
+
+    kind: Literal["Dataset"]
+    spec: DatasetSpec
+    status: DatasetStatus | None = None

@@ -1,0 +1,144 @@
+"""SQS and ECS in memory, by a virtual clock, with the misbehaviour that a test asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.aws.ecs import ServiceCounts
+from controller.aws.sqs import DeadLetter, QueueCounts
+from controller.diff.pools import StoppedTask
+from controller.errors import Transient
+from crds.names import deduplication_id
+from crds.protocol import Message
+
+DEDUPLICATED_FOR = 300.0
+VISIBILITY = 30.0
+MOST_RECEIVES = 3
+
+
+@dataclass
+class Received:
+    """A message in a queue: when it is visible again, and how often it was received."""
+
+    message: Message
+    visible_at: float = 0.0
+    receives: int = 0
+
+
+@dataclass
+class _Queue:
+    messages: list[Received] = field(default_factory=list)
+    dead: list[Received] = field(default_factory=list)
+    seen: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class MemoryQueues:
+    """FIFO queues in which each message is a group of its own, as ours are."""
+
+    now: Callable[[], float]
+    point: Callable[[str], None]
+    queues: dict[str, _Queue] = field(default_factory=dict)
+    down: bool = False
+    """Every call fails, and nothing is taken."""
+    swallow: bool = False
+    """Sends are acknowledged, and the message is gone."""
+    lose_answers: bool = False
+    """Sends are taken, and the sender never learns of it."""
+    sends: int = 0
+
+    def send(self, queue: str, messages: Sequence[Message]) -> list[Message]:
+        self.point("send")
+        self._up()
+        found = self._queue(queue)
+        for message in messages:
+            self.sends += 1
+            name = deduplication_id(message.attempt, message.delivery)
+            if self.now() - found.seen.get(name, -DEDUPLICATED_FOR) >= DEDUPLICATED_FOR:
+                found.seen[name] = self.now()
+                if not self.swallow:
+                    found.messages.append(Received(message))
+        self.point("sent")
+        if self.lose_answers:
+            raise Transient("the answer was lost")
+        return list(messages)
+
+    def counts(self, queue: str) -> QueueCounts:
+        self._up()
+        found = self._queue(queue)
+        self._expire(found)
+        visible = sum(m.visible_at <= self.now() for m in found.messages)
+        return QueueCounts(visible, len(found.messages) - visible, len(found.dead))
+
+    def dead_letters(self, queue: str) -> list[DeadLetter]:
+        self._up()
+        dead = self._queue(queue).dead
+        return [DeadLetter(str(id(d)), d.message if d.message.attempt != "?" else None) for d in dead[:10]]
+
+    def discard(self, queue: str, letters: Sequence[DeadLetter]) -> None:
+        self._up()
+        found = self._queue(queue)
+        gone = {letter.handle for letter in letters}
+        found.dead = [d for d in found.dead if str(id(d)) not in gone]
+
+    # What workers and faults do.
+
+    def receive(self, queue: str, count: int) -> list[Received]:
+        """Return up to `count` visible messages, oldest first, and hide them."""
+        found = self._queue(queue)
+        self._expire(found)
+        taken = [m for m in found.messages if m.visible_at <= self.now()][:count]
+        for m in taken:
+            m.visible_at = self.now() + VISIBILITY
+            m.receives += 1
+        return taken
+
+    def delete(self, queue: str, received: Received) -> None:
+        """Delete a message."""
+        found = self._queue(queue)
+        found.messages = [m for m in found.messages if m is not received]
+
+    def put(self, queue: str, message: Message) -> None:
+        """Have a message delivered once more, whatever deduplication says."""
+        self._queue(queue).messages.append(Received(message))
+
+    def purge(self) -> None:
+        """Lose every message."""
+        for queue in self.queues.values():
+            queue.messages.clear()
+
+    def bury(self, queue: str) -> None:
+        """Move every message to the dead-letter queue."""
+        found = self._queue(queue)
+        found.dead += found.messages
+        found.messages = []
+
+    def _queue(self, name: str) -> _Queue:
+        return self.queues.setdefault(name, _Queue())
+
+    def _expire(self, queue: _Queue) -> None:
+        spent = [m for m in queue.messages if m.receives >= MOST_RECEIVES and m.visible_at <= self.now()]
+        queue.dead += spent
+        queue.messages = [m for m in queue.messages if m not in spent]
+
+    def _up(self) -> None:
+        if self.down:
+            raise Transient("SQS does not answer")
+
+
+@dataclass
+class MemoryServices:
+    """ECS services as counts, and tasks that have stopped."""
+
+    services: dict[str, ServiceCounts] = field(default_factory=dict)
+    gone: dict[str, StoppedTask] = field(default_factory=dict)
+
+    def counts(self, service: str) -> ServiceCounts | None:
+        return self.services.get(service)
+
+    def set_desired(self, service: str, count: int) -> None:
+        self.services[service] = ServiceCounts(count, self.services[service].running)
+
+    def stopped(self, tasks: Sequence[str]) -> Mapping[str, StoppedTask]:
+        return {t: self.gone[t] for t in tasks if t in self.gone}

@@ -1,0 +1,1 @@
+"""The workers: one program that runs the attempts of one pool."""

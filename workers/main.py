@@ -1,0 +1,133 @@
+"""One worker process, from its settings to its last report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import boto3
+import structlog
+from botocore.config import Config
+
+from workers import settings as settings_module
+from workers.bundles import Bundles
+from workers.children import Children
+from workers.claims import Claimer
+from workers.client import Dispatcher
+from workers.clock import Clock, Draw
+from workers.consumer import Consumer
+from workers.heartbeat import Heartbeat
+from workers.held import Registry
+from workers.identity import identify
+from workers.logs import ChunkShipper
+from workers.metrics import Metrics
+from workers.objects import open_store
+from workers.pooltoken import FixedToken, SecretToken
+from workers.protection import Protection
+from workers.queue import Queue
+from workers.reporter import Reporter
+from workers.runner import Runner
+from workers.scratch import Scratch
+from workers.slots import Slots
+from workers.wake import Wake
+from workers.worker import Worker
+from workers.workspace import Workspace
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict
+
+    from workers.identity import Identity
+    from workers.pooltoken import TokenSource
+    from workers.settings import Settings
+
+EXIT_SETTINGS = 2
+# A heartbeat may wait for the token, so Secrets Manager has less time than the lease.
+_SECRETS = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+def main() -> int:
+    """Run a worker until it is stopped or has drained; return its exit code."""
+    try:
+        settings = settings_module.read()
+    except ValueError as error:
+        sys.stderr.write(f"the worker's settings are wrong: {error}\n")
+        return EXIT_SETTINGS
+    identity = identify(settings.pool, settings.namespace, Draw())
+    _configure_logging(settings.log_level, identity)
+    worker = build(settings, identity)
+    # A handler may run anywhere in this thread, so it takes no lock: it writes one byte.
+    stop = Wake()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    worker.run(stop, settings.grace_seconds)
+    sys.stdout.flush()
+    # Threads may still wait in a long poll; nothing is left that they could lose.
+    os._exit(0)
+
+
+def build(settings: Settings, identity: Identity) -> Worker:
+    """Return a worker, wired from its settings."""
+    clock, draw, metrics = Clock(), Draw(), Metrics()
+    registry = Registry(settings.slots)
+    dispatcher = Dispatcher(settings.url, _token(settings, clock))
+    scratch = Scratch(settings.cache_dir / "work", identity.worker)
+    children = Children(settings.slots, os.environ, metrics)
+    runner = _runner(settings, children, scratch, clock)
+    reporter = Reporter(identity, dispatcher, registry, metrics, draw)
+    slots = Slots(registry, runner, reporter, metrics)
+    protection = Protection(os.environ.get("ECS_AGENT_URI"), settings.protection_idle_seconds, clock)
+    queue = Queue(settings.queue_url)
+    claimer = Claimer(identity, dispatcher, metrics, clock, draw)
+    metrics.serve(settings.metrics_host, settings.metrics_port, registry)
+    return Worker(
+        registry=registry,
+        dispatcher=dispatcher,
+        queue=queue,
+        consumer=Consumer(queue, claimer, slots, protection, metrics),
+        heartbeat=Heartbeat(identity, dispatcher, registry, draw),
+        slots=slots,
+        children=children,
+        reporter=reporter,
+        protection=protection,
+        scratch=scratch,
+        draw=draw,
+    )
+
+
+def _runner(settings: Settings, children: Children, scratch: Scratch, clock: Clock) -> Runner:
+    objects = open_store(settings.object_store)
+    workspace = Workspace(
+        bundles=Bundles(objects, settings.cache_dir / "bundles", clock),
+        scratch=scratch,
+        objects_url=settings.object_store,
+        hot=settings.hot_dsn.get_secret_value() if settings.hot_dsn else None,
+    )
+    return Runner(children, workspace, ChunkShipper(objects), clock)
+
+
+def _token(settings: Settings, clock: Clock) -> TokenSource:
+    if settings.pool_token is not None:
+        return FixedToken(settings.pool_token.get_secret_value())
+    name = settings.pool_token_secret or ""
+    client = boto3.client("secretsmanager", config=_SECRETS)
+    return SecretToken(lambda: client.get_secret_value(SecretId=name)["SecretString"], clock)
+
+
+def _configure_logging(level: str, identity: Identity) -> None:
+    def name_worker(_logger: object, _method: str, event: EventDict) -> EventDict:
+        return {**event, "worker": identity.worker, "pool": identity.pool}
+
+    structlog.configure(
+        processors=[
+            name_worker,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        cache_logger_on_first_use=True,
+    )

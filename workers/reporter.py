@@ -1,0 +1,103 @@
+"""Saying how attempts ended, until the dispatcher has recorded it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from crds.names import AttemptId
+from crds.protocol import MAX_BATCH, Report, ReportRequest
+from workers.backoff import Backoff
+from workers.client import Refused, Unreachable
+from workers.grouping import Grouping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from threading import Event
+
+    from crds.protocol import Grant, ReportAnswer
+    from workers.client import Dispatcher
+    from workers.clock import Draw
+    from workers.held import Registry
+    from workers.identity import Identity
+    from workers.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+
+class Reporter:
+    """Report attempts in groups; an attempt is held until its report was answered."""
+
+    def __init__(
+        self, identity: Identity, dispatcher: Dispatcher, registry: Registry, metrics: Metrics, draw: Draw
+    ) -> None:
+        self._identity = identity
+        self._dispatcher = dispatcher
+        self._registry = registry
+        self._metrics = metrics
+        self._draw = draw
+        self._grouping: Grouping[Report] = Grouping("reporter", self._send, MAX_BATCH)
+
+    def start(self, given_up: Event, start: Callable[[Sequence[Grant]], None]) -> None:
+        """Start reporting. `given_up` ends the tries at shutdown, `start` takes the grants of an answer."""
+        self._given_up = given_up
+        self._start = start
+        self._grouping.start()
+
+    def submit(self, report: Report) -> None:
+        """Report one attempt as soon as possible."""
+        self._grouping.submit(report)
+
+    def close(self, seconds: float) -> bool:
+        """Wait until all is reported, at most `seconds`; return whether it is."""
+        return self._grouping.close(seconds)
+
+    def _send(self, reports: Sequence[Report]) -> None:
+        waiting = {report.attempt: report for report in reports}
+        backoff = Backoff(self._draw)
+        while waiting and not self._given_up.is_set():
+            try:
+                answer = self._post(list(waiting.values()))
+            except Unreachable as error:
+                _log.warning("report.repeated", attempts=len(waiting), failures=backoff.failures, error=str(error))
+                backoff.wait(self._given_up)
+                continue
+            except Refused as error:
+                self._split(list(waiting.values()), error)
+                return
+            self._apply(answer, waiting)
+            if waiting:
+                backoff.wait(self._given_up)
+
+    def _post(self, reports: list[Report]) -> ReportAnswer:
+        request = ReportRequest(
+            reports=reports,
+            worker=self._identity.worker,
+            pool=self._identity.pool,
+            namespace=self._identity.namespace,
+        )
+        with self._metrics.report_seconds.time():
+            return self._dispatcher.report(request)
+
+    def _apply(self, answer: ReportAnswer, waiting: dict[AttemptId, Report]) -> None:
+        for attempt, verdict in answer.reports.items():
+            report = waiting.pop(AttemptId(attempt), None)
+            if report is None:
+                continue
+            self._registry.forget(report.attempt)
+            if verdict == "stale":
+                self._metrics.stale.inc()
+            _log.info("attempt.reported", attempt=attempt, outcome=report.outcome, verdict=verdict)
+        if answer.grants:
+            self._start(answer.grants)
+
+    def _split(self, reports: list[Report], error: Refused) -> None:
+        """Report one by one, so that one report that is refused for good does not hold up the others."""
+        if len(reports) > 1:
+            for report in reports:
+                self._send([report])
+            return
+        # Held no longer, the attempt is missing from the heartbeats, and the controller will call it lost.
+        self._registry.forget(reports[0].attempt)
+        _log.error("report.refused", attempt=reports[0].attempt, error=str(error))

@@ -1,0 +1,69 @@
+"""The settings of a worker process, read once from the environment."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crds.meta import DEFAULT_NAMESPACE, Name, Namespace
+from crds.protocol import MAX_BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PREFIX = "SETPOINT_"
+
+
+class Settings(BaseSettings):
+    """What a worker must know: its pool, its queue, its dispatcher, and where data lies."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    url: Annotated[str, Field(pattern=r"^https?://", description="The dispatcher.")]
+    namespace: Namespace = DEFAULT_NAMESPACE
+    pool: Name
+    pool_token: SecretStr | None = None
+    pool_token_secret: str | None = Field(default=None, description="Its name in Secrets Manager.")
+    queue_url: str
+    slots: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 2
+    object_store: Annotated[str, Field(pattern=r"^(file|s3)://")]
+    hot_dsn: SecretStr | None = Field(default=None, description="libpq conninfo of the worker's login.")
+    cache_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / "setpoint-worker")
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    metrics_host: str = "127.0.0.1"
+    grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 110
+    protection_idle_seconds: Annotated[float, Field(ge=0, le=3600)] = 180
+    log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if (self.pool_token is None) == (self.pool_token_secret is None):
+            raise ValueError(f"set either {PREFIX}POOL_TOKEN or {PREFIX}POOL_TOKEN_SECRET")
+        return self
+
+
+def read() -> Settings:
+    """Return the settings in the environment; raise ValueError that names every wrong one."""
+    unknown = _unknown(os.environ)
+    if unknown:
+        raise ValueError("; ".join(unknown))
+    return Settings()
+
+
+def _unknown(names: Iterable[str]) -> list[str]:
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    problems = []
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"a worker knows {', '.join(known)}"
+            problems.append(f"{name}: unknown setting; {hint}")
+    return problems
