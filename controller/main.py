@@ -10,7 +10,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import obstore.store
@@ -49,8 +49,12 @@ from controller.settings import Settings, UnknownSetting, read
 from controller.store import tokens
 from controller.store.revisions import Revisions
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 log = structlog.get_logger()
 STOP_WITHIN = 10.0
+PEOPLE_CONNECTIONS = 8
 STUCK_AFTER = 120.0
 """A loop that has not looked at its queue for this many seconds makes /healthz fail."""
 RUN_BATCH, DAG_BATCH, POOL_BATCH = 200, 50, 10
@@ -74,15 +78,9 @@ class Dispatcher:
     def __init__(self, settings: Settings, world: World) -> None:
         self._settings = settings
         self._world = world
-        self._database = ConnectionPool(
-            settings.dsn,
-            min_size=2,
-            max_size=settings.connections,
-            kwargs={"options": "-c search_path=setpoint"},
-            timeout=10,
-            check=ConnectionPool.check_connection,
-            open=False,
-        )
+        # What the loop does is done again after a broken connection; what people ask for is not, so theirs are checked first.
+        self._database = _pool(settings, settings.connections)
+        self._people = _pool(settings, PEOPLE_CONNECTIONS, check=ConnectionPool.check_connection)
         runs, dags = Workqueue("runs"), Workqueue("dags")
         pools, queues = Workqueue("pools"), Workqueue("queues")
         self._queues = {
@@ -115,13 +113,14 @@ class Dispatcher:
         protocol = WorkerProtocol(database, clock, revisions, ClaimTokens(signing_key.encode()), wake)
         shared = SharedTokens(world.secrets, lambda pool: settings.pool_token_prefix + pool, clock.monotonic)
         self._worker_api = WorkerApi(protocol, shared, database, wake)
-        deps = ApiDeps(pool=database, clock=clock, ids=world.ids, wake=wake, objects=world.objects)
+        deps = ApiDeps(pool=self._people, clock=clock, ids=world.ids, wake=wake, objects=world.objects)
         self._app = app.build([*self._worker_api.routes(), *resource_routes(deps)], self._healthy, self._ready)
         self.server = app.Server(self._app, settings.host, settings.port)
 
     def start(self) -> None:
         """Begin to reconcile and to serve."""
         self._database.open(wait=True, timeout=30)
+        self._people.open()
         admin = _required(self._world.secrets, self._settings.admin_token_secret)
         with self._database.connection() as connection:
             tokens.ensure_token(connection, admin, "admin", "admin", self._world.clock.now(connection))
@@ -149,6 +148,7 @@ class Dispatcher:
         self._timers.stop(STOP_WITHIN)
         self._open_keeper.stop(STOP_WITHIN)
         self.leader.stop(STOP_WITHIN)
+        self._people.close(STOP_WITHIN)
         self._database.close(STOP_WITHIN)
         log.info("dispatcher stopped")
 
@@ -180,6 +180,20 @@ class Dispatcher:
     def workqueues(self) -> dict[str, Workqueue]:
         """Return the queues by name, for the metrics."""
         return {queue.name: queue for queue in set(self._queues.values())}
+
+
+def _pool(
+    settings: Settings, size: int, check: Callable[[psycopg.Connection], None] | None = None
+) -> ConnectionPool[psycopg.Connection]:
+    return ConnectionPool(
+        settings.dsn,
+        min_size=2,
+        max_size=size,
+        kwargs={"options": "-c search_path=setpoint"},
+        timeout=10,
+        check=check,
+        open=False,
+    )
 
 
 def _required(secrets: Secrets, name: str) -> str:

@@ -48,6 +48,12 @@ class Metadata(Model):
     finalizers: tuple[str, ...] = ()
 
 
+class RunMetadata(Metadata):
+    """The metadata of what runs: names are derived, `<dag>-<uid>` and `<run>.<task>`, and so may hold dots."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=160)]
+
+
 class ConditionStatus(StrEnum):
     """Whether a condition holds."""
 

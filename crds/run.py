@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from crds.dag import JsonObject
-from crds.meta import Model, Name, Resource, Status
+from crds.meta import Model, Name, Resource, RunMetadata, Status
 
 
 class DagRunSpec(Model):
@@ -38,6 +38,7 @@ class DagRun(Resource):
     """One run."""
 
     kind: Literal["DagRun"]
+    metadata: RunMetadata
     spec: DagRunSpec
     status: DagRunStatus | None = None
 
@@ -88,5 +89,6 @@ class TaskRun(Resource):
     """One task run."""
 
     kind: Literal["TaskRun"]
+    metadata: RunMetadata
     spec: TaskRunSpec
     status: TaskRunStatus | None = None

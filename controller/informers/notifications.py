@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 
+from controller.runtime.background import Background
 from controller.runtime.wakes import CHANNEL, decode
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LISTEN_FOR = 1.0
 AGAIN_AFTER = 1.0
 
 
-class Notifications:
+class Notifications(Background):
     """One thread that listens; what is notified while it has no connection is found by timers and the resync."""
 
     def __init__(
@@ -29,23 +29,14 @@ class Notifications:
         enqueue: Callable[[Iterable[Key]], None],
         leads: Callable[[], bool],
     ) -> None:
+        super().__init__("notifications")
         self._connect = connect
         self._enqueue = enqueue
         self._leads = leads
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
 
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """Cease to listen."""
-        self._stop.set()
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def run(self) -> None:
+        """Listen, and pass on what is notified."""
+        while not self.stopping.is_set():
             try:
                 with self._connect() as connection:
                     connection.autocommit = True
@@ -53,10 +44,10 @@ class Notifications:
                     self._listen(connection)
             except psycopg.Error as error:
                 log.warning("notifications: no database; trying again", error=str(error).strip())
-                self._stop.wait(AGAIN_AFTER)
+                self.stopping.wait(AGAIN_AFTER)
 
     def _listen(self, connection: psycopg.Connection) -> None:
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             for notice in connection.notifies(timeout=LISTEN_FOR, stop_after=1):
                 if self._leads():
                     self._enqueue(decode(notice.payload))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from controller.runtime.background import Background
 from controller.runtime.keys import Key, Kind
 from controller.store import attempts, dags, datasets, pools, runs, task_runs, workers
 
@@ -26,7 +26,7 @@ RESYNC_LIMIT = 20_000
 SWEEP_LIMIT = 50
 
 
-class Timers:
+class Timers(Background):
     """One thread that looks while this process leads."""
 
     def __init__(
@@ -36,21 +36,11 @@ class Timers:
         enqueue: Callable[[Iterable[Key]], None],
         leads: Callable[[], bool],
     ) -> None:
+        super().__init__("timers")
         self._database = database
         self._clock = clock
         self._enqueue = enqueue
         self._leads = leads
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="timers", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """Cease to look."""
-        self._stop.set()
-        self._thread.join(timeout)
 
     def due(self) -> set[Key]:
         """Return the keys of what is past a deadline."""
@@ -74,10 +64,11 @@ class Timers:
             datasets.sweep_stages(connection, SWEEP_LIMIT)
         return keys
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Look each second, and at everything each half minute."""
         last_resync: float | None = None
         led = False
-        while not self._stop.wait(0 if not led and self._leads() else LOOK_EVERY):
+        while not self.stopping.wait(0 if not led and self._leads() else LOOK_EVERY):
             leads = self._leads()
             if leads and not led:
                 last_resync = None
@@ -94,29 +85,20 @@ class Timers:
                 log.warning("timers: no database; trying again", error=str(error).strip())
 
 
-class OpenKeeper:
+class OpenKeeper(Background):
     """One thread a process that records that heartbeats can arrive: an expired lease counts only from then on."""
 
     def __init__(self, database: ConnectionPool, clock: Clock) -> None:
+        super().__init__("open-keeper")
         self._database = database
         self._clock = clock
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="open-keeper", daemon=True)
 
-    def start(self) -> None:
-        """Begin to record."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """Cease to record."""
-        self._stop.set()
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def run(self) -> None:
+        """Record each second that heartbeats can arrive."""
+        while not self.stopping.is_set():
             try:
                 with self._database.connection() as connection:
                     workers.keep_open(connection, self._clock.now(connection))
             except (psycopg.Error, PoolTimeout) as error:
                 log.warning("cannot record that the API is open", error=str(error).strip())
-            self._stop.wait(LOOK_EVERY)
+            self.stopping.wait(LOOK_EVERY)

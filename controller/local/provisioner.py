@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from controller.local.layout import POOL_TOKENS, Layout, LocalSecrets, write_private
 from controller.reconcilers.pools import service_name
+from controller.runtime.background import Background
 from controller.store import pools
 from crds.names import dead_letter_name
 
@@ -35,7 +35,7 @@ MAX_RECEIVES = 3
 RETENTION_SECONDS = 14 * 86_400
 
 
-class Provisioner:
+class Provisioner(Background):
     """One thread that compares the applied pools with what the local servers have."""
 
     def __init__(
@@ -48,6 +48,7 @@ class Provisioner:
         cluster: str,
         worker_environment: Mapping[str, str],
     ) -> None:
+        super().__init__("provisioner")
         self._conninfo = conninfo
         self._layout = layout
         self._secrets = secrets
@@ -55,21 +56,11 @@ class Provisioner:
         self._ecs = ecs
         self._cluster = cluster
         self._environment = worker_environment
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="provisioner", daemon=True)
 
-    def start(self) -> None:
-        """Begin to provision."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Cease to provision."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Compare and act, again and again."""
         said = ""
-        while not self._stop.wait(LOOK_EVERY):
+        while not self.stopping.wait(LOOK_EVERY):
             try:
                 with psycopg.connect(
                     self._conninfo, options="-c search_path=setpoint", connect_timeout=5

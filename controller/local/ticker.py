@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 import urllib.request
 from contextlib import suppress
@@ -12,30 +11,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+from controller.runtime.background import Background
+
 EVERY = 60.0
 EVENT = {"source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": {}}
 
 
-class Ticker:
+class Ticker(Background):
     """One thread; a lost tick is harmless, because the dispatcher decides by its schedules, not by ticks."""
 
     def __init__(self, url: str, token_file: Path) -> None:
+        super().__init__("ticker")
         self._url = f"{url}/v1/events"
         self._token_file = token_file
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
-    def start(self) -> None:
-        """Begin to tick, at full minutes."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Cease to tick."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY - time.time() % EVERY):
+    def run(self) -> None:
+        """Tick at full minutes."""
+        while not self.stopping.wait(EVERY - time.time() % EVERY):
             with suppress(OSError):
                 self._tick()
 

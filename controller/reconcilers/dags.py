@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,6 +18,7 @@ from controller.store.runs import NewRow
 from controller.store.task_runs import NewTask
 from crds import cron
 from crds.names import RunUid, schedule_key
+from crds.params import complete
 from crds.phases import RunPhase, TaskPhase
 from crds.reasons import Reason
 
@@ -83,9 +84,15 @@ class DagReconciler:
         dags.move_cursors(connection, row.uid, plan.cursors)
         for uid in runs.cancel(connection, plan.replace, Reason.REPLACED, now):
             done.wakes.add(Key(Kind.RUN, uid))
-        revision_of = {uid: revision for uid, _, revision in active}
-        for uid in plan.admit:
-            self._admit(connection, row, uid, revision_of[uid], now, done)
+        waiting: set[str] = set()
+        by_revision: dict[int, list[RunUid]] = {}
+        for uid, _, generation in active:
+            if uid in plan.admit:
+                by_revision.setdefault(generation, []).append(uid)
+        for generation, uids in by_revision.items():
+            waiting |= self._admit(connection, row, uids, generation, now, done)
+        problem = f"runs wait for pools that do not exist: {', '.join(sorted(waiting))}" if waiting else None
+        dags.observed(connection, row.uid, row.generation, problem, now)
         if created:
             # They are admitted by the next pass, which sees them as pending.
             done.wakes.add(Key(Kind.DAG, row.uid))
@@ -103,7 +110,7 @@ class DagReconciler:
             trigger="schedule",
             schedule=new.schedule.name,
             tick=new.tick,
-            params=_defaults(row.spec.params) | new.schedule.params,
+            params=complete(row.spec.params, new.schedule.params),
             labels={},
             deadline=now + row.spec.timeout,
             created_at=now,
@@ -119,25 +126,26 @@ class DagReconciler:
         self,
         connection: psycopg.Connection,
         row: DagRow,
-        uid: RunUid,
+        uids: Sequence[RunUid],
         generation: int,
         now: datetime,
         done: _Done,
-    ) -> None:
+    ) -> set[str]:
+        """Let runs of one revision start; return the names of pools that they lack."""
         wanted = RevisionId(row.uid, generation)
         revision = self._revisions.read(connection, {wanted})[wanted]
-        known = pools.by_name(connection, row.namespace, sorted({revision.pool(t) for t in revision.tasks}))
-        absent = sorted({revision.pool(t) for t in revision.tasks} - known.keys())
-        if absent:
-            log.warning("run waits for pools that do not exist", run=uid, pools=absent)
-            return
+        names = {revision.pool(task) for task in revision.tasks}
+        known = pools.by_name(connection, row.namespace, sorted(names))
+        if names - known.keys():
+            return names - known.keys()
         pins = _pins(connection, row.namespace, revision)
-        if runs.admit(connection, [uid], revision.spec.timeout, pins, now):
-            tasks = [_task(revision, name, known[revision.pool(name)].uid) for name in revision.tasks]
-            task_runs.create(connection, [uid], tasks, now)
-            done.wakes.add(Key(Kind.RUN, uid))
-            done.wakes |= {Key(Kind.SLOTS, t.pool_uid) for t in tasks if t.phase is TaskPhase.READY}
-            done.admitted += 1
+        admitted = runs.admit(connection, uids, revision.spec.timeout, pins, now)
+        tasks = [_task(revision, name, known[revision.pool(name)].uid) for name in revision.tasks]
+        task_runs.create(connection, admitted, tasks, now)
+        done.wakes |= {Key(Kind.RUN, uid) for uid in admitted}
+        done.wakes |= {Key(Kind.SLOTS, t.pool_uid) for t in tasks if t.phase is TaskPhase.READY}
+        done.admitted += len(admitted)
+        return set()
 
 
 def _task(revision: Revision, name: str, pool: str) -> NewTask:
@@ -152,11 +160,6 @@ def _pins(connection: psycopg.Connection, namespace: str, revision: Revision) ->
     if not names:
         return {}
     return {d.uid: d.version for d in datasets.by_name(connection, namespace, names).values() if d.cold}
-
-
-def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    properties = schema.get("properties", {})
-    return {name: p["default"] for name, p in properties.items() if isinstance(p, dict) and "default" in p}
 
 
 def _next_tick(schedule: Schedule, after: datetime) -> datetime:

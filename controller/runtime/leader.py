@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
+from controller.runtime.background import Background
 from controller.runtime.metrics import LEADER
 from controller.store import leases
 
@@ -23,7 +24,7 @@ STANDBY_EVERY = 1.0
 NAME = "dispatcher"
 
 
-class Leader:
+class Leader(Background):
     """A thread that takes the lease, renews it, and tells when this process begins and ceases to lead."""
 
     def __init__(
@@ -33,29 +34,20 @@ class Leader:
         began: Callable[[], None],
         ceased: Callable[[], None],
     ) -> None:
+        super().__init__("leader")
         self._connect = connect
         self._holder = holder
         self._began = began
         self._ceased = ceased
-        self._stop = threading.Event()
         self._leads = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
-
-    def start(self) -> None:
-        """Begin to try."""
-        self._thread.start()
 
     def leads(self) -> bool:
         """Tell whether this process leads, as far as it knows."""
         return self._leads.is_set()
 
-    def stop(self, timeout: float) -> None:
-        """Cease to lead and let the lease go, so that a standby takes over at once."""
-        self._stop.set()
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def run(self) -> None:
+        """Try to lead, and go on leading."""
+        while not self.stopping.is_set():
             try:
                 with self._connect() as connection:
                     connection.autocommit = True
@@ -63,12 +55,12 @@ class Leader:
             except psycopg.Error as error:
                 log.warning("lease: no database; trying again", error=str(error).strip())
             self._cease()
-            self._stop.wait(STANDBY_EVERY)
+            self.stopping.wait(STANDBY_EVERY)
 
     def _hold(self, connection: psycopg.Connection) -> None:
         """Try, then renew, over one session, until stopped or lost."""
         locked = False
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             # The lock belongs to the session: whoever gets it knows that the former leader's session is gone.
             locked = locked or leases.try_lock(connection, NAME)
             held = leases.acquire(connection, NAME, self._holder, LEASE, seize=locked)
@@ -79,7 +71,7 @@ class Leader:
                 LEADER.labels(NAME).set(1)
                 log.info("leads", holder=self._holder, term=held.term)
                 self._began()
-            self._stop.wait(RENEW_EVERY if held else STANDBY_EVERY)
+            self.stopping.wait(RENEW_EVERY if held else STANDBY_EVERY)
         self._cease()
         leases.release(connection, NAME, self._holder)
 

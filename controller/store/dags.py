@@ -22,6 +22,15 @@ _LOCK: LiteralString = """
        FOR NO KEY UPDATE
 """
 
+# Written only when it says something new: a pass over a DAG that stands still costs no write.
+_OBSERVED: LiteralString = """
+    INSERT INTO observation (uid, observed_generation, status, observed_at)
+    VALUES (%(uid)s, %(generation)s, jsonb_build_object('error', %(problem)s::text), %(now)s)
+        ON CONFLICT (uid) DO UPDATE
+       SET observed_generation = excluded.observed_generation, status = excluded.status, observed_at = excluded.observed_at
+     WHERE (observation.observed_generation, observation.status) <> (excluded.observed_generation, excluded.status)
+"""
+
 _CURSORS: LiteralString = "SELECT schedule, cursor FROM schedule_cursor WHERE dag_uid = %(dag)s"
 
 _MOVE: LiteralString = """
@@ -65,6 +74,11 @@ def move_cursors(connection: psycopg.Connection, dag: DagUid, moved: Mapping[str
     """Move cursors forward, never back."""
     if moved:
         connection.execute(_MOVE, {"dag": dag, "schedules": list(moved), "cursors": list(moved.values())})
+
+
+def observed(connection: psycopg.Connection, dag: DagUid, generation: int, problem: str | None, now: datetime) -> None:
+    """Record that the reconciler has seen a generation, and what a person must do about it, if anything."""
+    connection.execute(_OBSERVED, {"uid": dag, "generation": generation, "problem": problem, "now": now})
 
 
 def active(connection: psycopg.Connection) -> list[DagUid]:

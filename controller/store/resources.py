@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 # Whoever changes resources takes turns, so that "nothing refers to it" stays true until COMMIT.
 _TAKE_TURNS: LiteralString = "SELECT pg_advisory_xact_lock(hashtextextended('setpoint apply', 0))"
 
-# In (kind, name) order, as whoever locks several resources does.
+# In this order, as whoever locks several resources does.
 _LOCK: LiteralString = """
     SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at
       FROM resource
       JOIN unnest(%(kinds)s::text[], %(namespaces)s::text[], %(names)s::text[]) AS wanted(kind, namespace, name)
            USING (kind, namespace, name)
-     ORDER BY kind, name
+     ORDER BY kind, namespace, name
        FOR NO KEY UPDATE OF resource
 """
 

@@ -39,6 +39,11 @@ class Fence:
         self.connection.commit()
         return str(found[0])
 
+    def write(self, grant: Grant, rows: Sequence[Row], alias: str = "out") -> dict[str, Any]:
+        """Stage rows and return the write that commits them."""
+        ref = grant.outputs[alias]
+        return {"dataset": ref.name, "uid": ref.uid, "stage": self.stage(grant, rows, alias), "rows": len(rows)}
+
     def commit(self, grant: Grant, *writes: dict[str, Any], token: str | None = None, outputs: Any = None) -> str:
         """Commit staged writes and return the answer."""
         values = (grant.attempt, token or grant.token, json.dumps(outputs or {"n": 1}), "null", json.dumps(writes))
@@ -46,10 +51,6 @@ class Fence:
         self.connection.commit()
         assert found is not None
         return str(found[0])
-
-
-def hot(grant: Grant, stage: str, alias: str = "out") -> dict[str, Any]:
-    return {"dataset": grant.outputs[alias].name, "uid": grant.outputs[alias].uid, "stage": stage}
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def rows(world: World, table: str = "keyed") -> list[Row]:
 
 def put(world: World, fence: Fence, mode: str, *given: Row) -> None:
     grant = claimed(world, mode)
-    fence.commit(grant, hot(grant, fence.stage(grant, given)))
+    fence.commit(grant, fence.write(grant, given))
     world.report(grant)
     world.work()
 
@@ -101,9 +102,9 @@ def test_append_merge_and_replace(world: World, fence: Fence) -> None:
 
 def test_what_is_staged_is_seen_by_nobody_before_the_commit(world: World, fence: Fence) -> None:
     grant = claimed(world)
-    stage = fence.stage(grant, [(1, "a")])
+    write = fence.write(grant, [(1, "a")])
     assert rows(world) == []
-    assert fence.commit(grant, hot(grant, stage), outputs={"rows": 1}) == "committed"
+    assert fence.commit(grant, write, outputs={"rows": 1}) == "committed"
 
     assert rows(world) == [(1, "a")]
     assert world.rows("SELECT phase, outputs FROM attempt") == [("Committed", {"rows": 1})]
@@ -116,7 +117,7 @@ def test_what_is_staged_is_seen_by_nobody_before_the_commit(world: World, fence:
 
 def test_a_commit_repeated_changes_nothing(world: World, fence: Fence) -> None:
     grant = claimed(world)
-    write = hot(grant, fence.stage(grant, [(1, "a")]))
+    write = fence.write(grant, [(1, "a")])
     assert [fence.commit(grant, write) for _ in range(3)] == ["committed"] * 3
     world.report(grant)
     assert fence.commit(grant, write) == "committed"
@@ -126,15 +127,15 @@ def test_a_commit_repeated_changes_nothing(world: World, fence: Fence) -> None:
 
 def test_two_datasets_are_committed_together_or_not_at_all(world: World, fence: Fence) -> None:
     grant = claimed(world)
-    good = hot(grant, fence.stage(grant, [(5, "x")], "more"), "more")
-    bad = hot(grant, fence.stage(grant, [(1, "a"), (1, "twice")]))
+    good = fence.write(grant, [(5, "x")], "more")
+    bad = fence.write(grant, [(1, "a"), (1, "twice")])
     with pytest.raises(psycopg.errors.UniqueViolation):
         fence.commit(grant, good, bad)
     fence.connection.rollback()
     assert (rows(world), rows(world, "other")) == ([], [])
     assert world.rows("SELECT phase FROM attempt") == [("Running",)]
 
-    again = hot(grant, fence.stage(grant, [(1, "a")]))
+    again = fence.write(grant, [(1, "a")])
     assert fence.commit(grant, good, again) == "committed"
     assert (rows(world), rows(world, "other")) == ([(1, "a")], [(5, "x")])
 
@@ -154,7 +155,7 @@ def cancel(world: World) -> None:
 @pytest.mark.parametrize("end", [pytest.param(lose, id="lost"), pytest.param(cancel, id="cancelled")])
 def test_a_superseded_attempt_leaves_nothing(world: World, fence: Fence, end: Any) -> None:
     grant = claimed(world)
-    write = hot(grant, fence.stage(grant, [(1, "a")]))
+    write = fence.write(grant, [(1, "a")])
     end(world)
 
     with pytest.raises(psycopg.Error) as refused:
@@ -170,7 +171,7 @@ def test_a_superseded_attempt_leaves_nothing(world: World, fence: Fence, end: An
 
 def test_an_attempt_that_is_given_up_during_its_merge_leaves_nothing(world: World, fence: Fence) -> None:
     grant = claimed(world)
-    write = hot(grant, fence.stage(grant, [(1, "a")]))
+    write = fence.write(grant, [(1, "a")])
     values = (grant.attempt, grant.token, "{}", "null", json.dumps([write]))
     # The merge is done and its transaction still open when the controller gives the attempt up: the fence was taken, so
     # the controller leaves the locked row alone and finds the attempt Committed.
@@ -187,8 +188,8 @@ def test_an_attempt_that_is_given_up_during_its_merge_leaves_nothing(world: Worl
 @pytest.mark.parametrize("token", ["", "forged"])
 def test_another_token_opens_nothing(world: World, fence: Fence, token: str) -> None:
     grant = claimed(world)
-    stage = fence.stage(grant, [(1, "a")])
-    for act in (lambda: fence.commit(grant, hot(grant, stage), token=token or "?"), lambda: fence.stage(grant, [], token="?")):
+    write = fence.write(grant, [(1, "a")])
+    for act in (lambda: fence.commit(grant, write, token=token or "?"), lambda: fence.stage(grant, [], token="?")):
         with pytest.raises(psycopg.Error) as refused:
             act()
         assert refused.value.sqlstate == "SP001"
@@ -211,7 +212,7 @@ def test_a_dataset_that_is_not_declared_is_refused(world: World, fence: Fence) -
 
 def test_a_stage_of_another_attempt_is_not_merged(world: World, fence: Fence) -> None:
     one, two = claimed(world), claimed(world)
-    foreign = hot(one, fence.stage(one, [(1, "a")]))
+    foreign = fence.write(one, [(1, "a")])
     with pytest.raises(psycopg.Error):
         fence.commit(two, foreign)
     fence.connection.rollback()
@@ -237,7 +238,7 @@ def test_hot_and_cold_enter_together(world: World, fence: Fence) -> None:
         "uid": grant.outputs["cold"].uid,
         "files": [{"key": key, "partition": "", "rows": 2, "bytes": 9}],
     }
-    fence.commit(grant, hot(grant, fence.stage(grant, [(1, "a")])), cold)
+    fence.commit(grant, fence.write(grant, [(1, "a")]), cold)
 
     assert rows(world) == [(1, "a")]
     assert world.rows("SELECT key, added FROM manifest_file") == [(key, 1)]
