@@ -113,7 +113,7 @@ class Progress(_Wire, frozen=True):
 
 
 class HeartbeatRequest(_Wire, frozen=True):
-    """A sign of life of a worker process and of each attempt that it runs."""
+    """A sign of life of a worker process and of each attempt that it runs; `leaving` is its last."""
 
     worker: str
     pool: str
@@ -121,6 +121,7 @@ class HeartbeatRequest(_Wire, frozen=True):
     namespace: str = "default"
     ecs_task: str | None = None
     slots: int = 0
+    leaving: bool = False
     progress: dict[str, Progress] = {}
 
 

@@ -84,6 +84,9 @@ class Execution:
         root = logging.getLogger()
         root.handlers[:] = [FrameHandler(self._channel, self._termination.raise_deferred)]
         root.setLevel(logging.INFO)
+        # What our own clients say of their work is no part of the user's log.
+        for library in ("boto3", "botocore", "urllib3", "httpx"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         self._termination.install()
 
     def _attempt(self, command: Run) -> Finished:

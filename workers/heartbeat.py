@@ -35,10 +35,21 @@ class Heartbeat:
         self._dispatcher = dispatcher
         self._registry = registry
         self._draw = draw
+        self._thread: Thread | None = None
 
     def start(self, stopped: Event, drain: Callable[[str], None]) -> None:
         """Beat on a thread of its own until `stopped`; the first beat comes at once."""
-        Thread(target=self._run, args=(stopped, drain), name="heartbeat", daemon=True).start()
+        self._thread = Thread(target=self._run, args=(stopped, drain), name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def leave(self, seconds: float) -> None:
+        """Say goodbye when the beating has stopped, so that nobody waits for a lease to end; once, unheard is no harm."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        try:
+            self._dispatcher.heartbeat(self._request(leaving=True))
+        except (Unreachable, Refused) as error:
+            _log.info("heartbeat.goodbye_unheard", error=str(error))
 
     def _run(self, stopped: Event, drain: Callable[[str], None]) -> None:
         well = True
@@ -55,7 +66,7 @@ class Heartbeat:
                 delay = self._draw.jitter(RETRY_SECONDS)
             stopped.wait(delay)
 
-    def _request(self) -> HeartbeatRequest:
+    def _request(self, *, leaving: bool = False) -> HeartbeatRequest:
         held = self._registry.all()
         return HeartbeatRequest(
             worker=self._identity.worker,
@@ -64,6 +75,7 @@ class Heartbeat:
             ecs_task=self._identity.ecs_task,
             attempts=[one.grant.attempt for one in held],
             slots=self._registry.slots,
+            leaving=leaving,
             progress={one.grant.attempt: one.progress for one in held if one.progress.rows or one.progress.message},
         )
 

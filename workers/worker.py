@@ -94,6 +94,7 @@ class Worker:
             self.registry.wait_empty(EVICT_SECONDS)
         self.ended.set()
         self.reporter.close(CLOSE_SECONDS)
+        self.heartbeat.leave(CLOSE_SECONDS)
         self.queue.close(CLOSE_SECONDS)
         self.children.close()
         self.protection.drop()

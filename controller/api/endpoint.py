@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import anyio
 import anyio.to_thread
 import msgspec
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # People's requests share these threads, so that they never take the workers' ones.
 THREADS = 8
 BODY_LIMIT = 16 * 2**20
+DEADLOCK_TRIES = 4
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -171,7 +173,14 @@ def route(deps: ApiDeps, endpoint: Endpoint, authenticator: Authenticator, threa
     def work(request: Request, body: bytes) -> Response:
         principal = authenticator.check(request.headers.get("authorization"), endpoint.role)
         query = dict(request.query_params)
-        return endpoint.handler(deps, Call(request.path_params, query, body, principal, threads))
+        call = Call(request.path_params, query, body, principal, threads)
+        for _ in range(DEADLOCK_TRIES - 1):
+            try:
+                return endpoint.handler(deps, call)
+            except (DeadlockDetected, SerializationFailure):
+                # Postgres chose this transaction to give way; nothing of it was written.
+                continue
+        return endpoint.handler(deps, call)
 
     async def handle(request: Request) -> Response:
         try:

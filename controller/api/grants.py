@@ -54,7 +54,7 @@ class Grants:
             bundle=revision.spec.bundle,
             tick=row.tick.isoformat() if row.tick else None,
             memory_bytes=task.memory or revision.spec.defaults.memory,
-            bookmark=datasets.bookmark(connection, row.dag_uid, row.key.task) if task.runtime == "ingest" else None,
+            bookmark=row.bookmark,
         )
 
     def _task(self, revision: Revision, name: str) -> dict[str, Any]:

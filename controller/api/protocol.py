@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,7 +45,6 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
     from controller.runtime.clock import Clock
-    from controller.store.pools import Pool
     from crds.names import AttemptId
 
 log = structlog.get_logger()
@@ -60,12 +57,17 @@ NUL, REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
 _REFUSED_WRITE = "SP003"
 
 
-@dataclass(frozen=True, slots=True)
 class UnknownPool(Exception):
     """A worker names a pool that does not exist (HTTP 404)."""
 
-    namespace: str
-    pool: str
+    def __init__(self, namespace: str, pool: str) -> None:
+        super().__init__(f"there is no pool {pool} in namespace {namespace}")
+        self.namespace = namespace
+        self.pool = pool
+
+
+class WorkerElsewhere(Exception):
+    """A worker's id belongs to a worker of another pool (HTTP 409)."""
 
 
 class WorkerProtocol:
@@ -80,16 +82,14 @@ class WorkerProtocol:
         self._tokens = tokens
         self._wake = wake
         self._grants = Grants()
-        self._pools: dict[tuple[str, str], Pool] = {}
-        self._lock = Lock()
 
     def claims(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         """Answer a group of claims."""
-        uids = [self.pool(r.namespace, r.pool).uid for r in requests]
         with self._database.connection() as connection:
             now = self._clock.now(connection)
+            uids = _pools(connection, requests)
             seen = [Renewal(r.worker, uid, r.ecs_task, 0) for r, uid in zip(requests, uids, strict=True)]
-            renewed = workers.renew(connection, list({s.id: s for s in seen}.values()), now, LEASE)
+            renewed = _renew(connection, list({s.id: s for s in seen}.values()), now)
             rows = fences.lock_for_claim(connection, sorted({m.attempt for r in requests for m in r.attempts}))
             answers = self._decide(connection, requests, uids, renewed, rows, now)
         if any(new for _, new in renewed.values()):
@@ -98,15 +98,19 @@ class WorkerProtocol:
 
     def heartbeats(self, requests: Sequence[HeartbeatRequest]) -> Sequence[HeartbeatAnswer]:
         """Answer a group of heartbeats."""
-        uids = [self.pool(r.namespace, r.pool).uid for r in requests]
-        latest = {r.worker: Renewal(r.worker, uid, r.ecs_task, r.slots) for r, uid in zip(requests, uids, strict=True)}
         held = [a for r in requests for a in r.attempts]
         with self._database.connection() as connection:
             now = self._clock.now(connection)
-            renewed = workers.renew(connection, list(latest.values()), now, LEASE)
+            uids = _pools(connection, requests)
+            latest = {
+                r.worker: Renewal(r.worker, uid, r.ecs_task, r.slots) for r, uid in zip(requests, uids, strict=True)
+            }
+            renewed = _renew(connection, list(latest.values()), now)
+            leaving = [r.worker for r in requests if r.leaving]
+            workers.leave(connection, leaving, now)
             late = workers.count_missing(connection, list(latest), held, now, YOUNG)
             states = workers.states(connection, held) if held else {}
-        new = {uid for r, uid in zip(requests, uids, strict=True) if renewed[r.worker][1]}
+        new = {uid for r, uid in zip(requests, uids, strict=True) if renewed[r.worker][1] or r.leaving}
         self._wake({Key(Kind.POOL, uid) for uid in late | new})
         return [
             HeartbeatAnswer(
@@ -133,25 +137,6 @@ class WorkerProtocol:
             )
             for request in requests
         ]
-
-    def pool(self, namespace: str, name: str) -> Pool:
-        """Return a pool by name; raise UnknownPool."""
-        with self._lock:
-            known = self._pools.get((namespace, name))
-        if known is not None:
-            return known
-        with self._database.connection() as connection:
-            found = pools.by_name(connection, namespace, [name]).get(name)
-        if found is None:
-            raise UnknownPool(namespace, name)
-        with self._lock:
-            self._pools[namespace, name] = found
-        return found
-
-    def forget_pools(self) -> None:
-        """Read pools anew, after they were applied."""
-        with self._lock:
-            self._pools.clear()
 
     def _decide(
         self,
@@ -208,6 +193,24 @@ class WorkerProtocol:
 
 def _refusal(attempt: str, answer: Answer) -> Refusal:
     return Refusal(attempt=attempt, action="later" if answer.verdict == "later" else "drop", reason=answer.reason)
+
+
+def _renew(connection: psycopg.Connection, seen: Sequence[Renewal], now: datetime) -> dict[str, tuple[bool, bool]]:
+    """Renew the leases of workers; raise WorkerElsewhere for an id that another pool's worker has."""
+    renewed = workers.renew(connection, seen, now, LEASE)
+    for one in seen:
+        if one.id not in renewed:
+            raise WorkerElsewhere(one.id)
+    return renewed
+
+
+def _pools(connection: psycopg.Connection, requests: Sequence[ClaimRequest | HeartbeatRequest]) -> list[str]:
+    """Return the uid of each request's pool; raise UnknownPool. Never kept: a pool of that name may be another one now."""
+    uids = pools.uids(connection, [(r.namespace, r.pool) for r in requests])
+    for request in requests:
+        if (request.namespace, request.pool) not in uids:
+            raise UnknownPool(request.namespace, request.pool)
+    return [uids[r.namespace, r.pool] for r in requests]
 
 
 def _asked(row: ClaimRow | None, taken: ClaimRequest | None) -> Asked | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from psycopg import DataError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
 from controller.api.batcher import Batcher, Overloaded
-from controller.api.protocol import UnknownPool, WorkerProtocol
+from controller.api.protocol import UnknownPool, WorkerElsewhere, WorkerProtocol
 from controller.runtime.keys import Key, Kind, Wake
 from controller.store import dags, workers
 from crds.protocol import (
@@ -95,12 +96,7 @@ class WorkerApi:
                 return _refuse(400, problem)
             if not await run_in_threadpool(self._tokens.accepts, asked.pool, _bearer(request)):
                 return _refuse(401, f"the token is not that of pool {asked.pool}")
-            try:
-                return Response(msgspec.json.encode(await submit(asked)), media_type="application/json")
-            except UnknownPool as error:
-                return _refuse(404, f"there is no pool {error.pool} in namespace {error.namespace}; apply it first")
-            except Overloaded:
-                return _refuse(503, "too many requests wait; come again")
+            return await _submitted(submit, asked)
 
         return answer
 
@@ -129,6 +125,20 @@ class WorkerApi:
         with self._database.connection() as connection:
             pools = workers.pools_of_ecs_tasks(connection, tasks)
         self._wake({Key(Kind.POOL, pool) for pool in pools})
+
+
+async def _submitted(submit: Callable[[Asked], Awaitable[Any]], asked: Asked) -> Response:
+    """Return the answer, or a refusal that says whether to come again: 4xx is final, 5xx is not."""
+    try:
+        return Response(msgspec.json.encode(await submit(asked)), media_type="application/json")
+    except UnknownPool as error:
+        return _refuse(404, f"there is no pool {error.pool} in namespace {error.namespace}; apply it first")
+    except WorkerElsewhere as error:
+        return _refuse(409, f"worker {error} belongs to another pool; draw another id")
+    except DataError as error:
+        return _refuse(422, f"the database cannot hold this: {error}")
+    except Overloaded:
+        return _refuse(503, "too many requests wait; come again")
 
 
 def _unfit(asked: ClaimRequest | HeartbeatRequest | ReportRequest) -> str | None:

@@ -93,14 +93,16 @@ def check(attempt: LiveAttempt, queue: QueueEvidence, now: datetime, *, cancelle
             assert_never(attempt.phase)
 
 
-def dead_letter(attempt: LiveAttempt, delivery: int, dead_letters: int) -> AttemptAction | None:
+def dead_letter(attempt: LiveAttempt, delivery: int, dead_letters: int, open_since: datetime) -> AttemptAction | None:
     """Return what follows when a delivery of an attempt lies in the dead-letter queue.
 
-    A delivery that was claimed, or that a later one replaced, needs nothing: its message was only not deleted in time.
+    A delivery that was claimed, or that a later one replaced, needs nothing: its message was only not deleted in time. One
+    that was sent before claims could be answered without a gap is not the attempt's fault, and does not count.
     """
     if attempt.phase not in {AttemptPhase.PENDING, AttemptPhase.QUEUED} or delivery != attempt.delivery:
         return None
-    strikes = dead_letters + 1
+    charged = attempt.sent_at is None or attempt.sent_at >= open_since
+    strikes = dead_letters + charged
     if strikes > MOST_DEAD_LETTERS:
         message = f"{strikes} deliveries ended in the dead-letter queue without a claim"
         return Close(attempt.id, attempt.phase, AttemptPhase.UNDELIVERABLE, Reason.UNDELIVERABLE, message)

@@ -62,10 +62,12 @@ def diff(view: DagView, ticks: Ticks, next_tick: NextTick, now: datetime) -> Dag
         if due:
             cursors[schedule.name] = due[-1]
 
-    replace = view.running if create and view.spec.concurrency.policy is ConcurrencyPolicy.REPLACE else ()
+    replaces = bool(create) and view.spec.concurrency.policy is ConcurrencyPolicy.REPLACE
+    replace = (*view.running, *view.pending) if replaces else ()
     room = view.spec.concurrency.max_active_runs - len(view.running)
     wake_at = min((next_tick(schedule, now) for schedule in view.spec.schedules), default=None)
-    return DagPlan(tuple(create), view.pending[: max(room, 0)], replace, cursors, wake_at)
+    admit = () if replaces else view.pending[: max(room, 0)]
+    return DagPlan(tuple(create), admit, replace, cursors, wake_at)
 
 
 def _most(schedule: Schedule) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from crds.protocol import LEASE_SECONDS
+from crds.protocol import HEARTBEAT_SECONDS, LEASE_SECONDS
 from crds.reasons import Reason
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crds.pool import WorkerPoolSpec
 
 LEASE = timedelta(seconds=LEASE_SECONDS)
+SILENT_AFTER = timedelta(seconds=2 * HEARTBEAT_SECONDS)
 SCALE_IN_AFTER = timedelta(minutes=2)
 """Surplus is taken back only when demand has been lower this long, so that a chain of tasks keeps its worker."""
 
@@ -82,7 +83,7 @@ def diff(view: PoolView, now: datetime, *, scales: bool) -> PoolPlan:
     gone = _gone(view, now)
     left = [w for w in view.workers if w.id not in {g.id for g in gone}]
     desired, wake = _desired(view, now) if scales else (None, None)
-    drain, undrain = _drain(left, view.desired if desired is None else desired)
+    drain, undrain = _drain(left, view.desired if desired is None else desired, now)
     wakes = [max(w.heartbeat_by, view.open_since + LEASE) for w in left]
     return PoolPlan(gone, desired, drain, undrain, min([*wakes, *([wake] if wake else [])], default=None))
 
@@ -105,7 +106,8 @@ def _gone(view: PoolView, now: datetime) -> tuple[GoneWorker, ...]:
     for worker in view.workers:
         stopped = view.stopped.get(worker.ecs_task) if worker.ecs_task else None
         if stopped is not None:
-            found.append(GoneWorker(worker.id, worker.renewed_at, stopped.reason, stopped.message))
+            message = f"worker {worker.id}: {stopped.message}"
+            found.append(GoneWorker(worker.id, worker.renewed_at, stopped.reason, message))
         # A lease counts only while heartbeats could arrive: a database or API outage loses nobody.
         elif max(worker.heartbeat_by, view.open_since + LEASE) <= now:
             silent = (now - worker.renewed_at).total_seconds()
@@ -129,13 +131,16 @@ def _desired(view: PoolView, now: datetime) -> tuple[int | None, datetime | None
     return target, None
 
 
-def _drain(workers: Sequence[WorkerView], desired: int | None) -> tuple[tuple[WorkerId, ...], tuple[WorkerId, ...]]:
+def _drain(
+    workers: Sequence[WorkerView], desired: int | None, now: datetime
+) -> tuple[tuple[WorkerId, ...], tuple[WorkerId, ...]]:
     """Return who shall start to drain and who shall stop: the surplus, least busy first."""
     if desired is None:
         return (), ()
     surplus = max(len(workers) - desired, 0)
-    # Those that drain already come first, so that the choice does not wander from pass to pass.
-    order = sorted(workers, key=lambda w: (not w.drain, w.live, w.id))
+    # Whoever is silent may be gone already, and must not make a worker that is heard the surplus. Those that drain come next,
+    # so that the choice does not wander from pass to pass.
+    order = sorted(workers, key=lambda w: (now - w.renewed_at < SILENT_AFTER, not w.drain, w.live, w.id))
     leaving = {w.id for w in order[:surplus]}
     drain = tuple(w.id for w in workers if w.id in leaving and not w.drain)
     return drain, tuple(w.id for w in workers if w.drain and w.id not in leaving)

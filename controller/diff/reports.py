@@ -41,9 +41,11 @@ def judge(found: Reported | None, report: Report) -> Verdict:
             return _end(report, cancelling=found.cancelling)
         case AttemptPhase.PENDING | AttemptPhase.QUEUED:
             return "stale"
+        case AttemptPhase.SUCCEEDED:
+            # Perhaps the controller ended it from its commit before this came; that supersedes nothing.
+            return "recorded"
         case (
-            AttemptPhase.SUCCEEDED
-            | AttemptPhase.FAILED
+            AttemptPhase.FAILED
             | AttemptPhase.TIMED_OUT
             | AttemptPhase.LOST
             | AttemptPhase.EVICTED

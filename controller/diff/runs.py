@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from controller.actions import AttemptAction, EndRun, Plan, TaskKey, TaskStep
@@ -14,11 +15,11 @@ from crds.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from crds.dag import When
     from crds.names import RunUid
 
+CANCEL_LOOK = timedelta(seconds=1)
 # What a cancelled run's tasks leave at once; an Active task ends with its attempt.
 CANCELLED_AT_ONCE = (TaskPhase.WAITING, TaskPhase.READY, TaskPhase.BACKOFF)
 
@@ -76,9 +77,9 @@ def diff(view: RunView, queues: Mapping[str, QueueEvidence], now: datetime) -> P
     actions = _attempts(view.attempts, queues, now, cancelled=cancelled)
 
     if cancelled:
-        # The attempts that are told to stop are looked at again when their grace is over.
-        wake = min((a.until for a in actions if hasattr(a, "until")), default=None)
-        return Plan(actions, cancel=CANCELLED_AT_ONCE, end=_end(view), wake_at=wake)
+        # Until the run has ended it is looked at again and again: an attempt may have been locked by a claim just now.
+        end = _end(view)
+        return Plan(actions, cancel=CANCELLED_AT_ONCE, end=end, wake_at=None if end else now + CANCEL_LOOK)
 
     steps = (*_starts(view.candidates), *_due(view.backed_off, now))
     waits = [b.not_before for b in view.backed_off if b.not_before > now]

@@ -41,6 +41,9 @@ def serve(make_app: Callable[[], ASGIApp], bound: socket.socket) -> None:
     config = uvicorn.Config(
         make_app,
         factory=True,
+        # The programs that local ECS and Lambda start are children of asyncio's own loop; uvloop reports failures of
+        # starting them without saying which file is missing.
+        loop="asyncio",
         lifespan="on",
         log_level="warning",
         access_log=False,

@@ -34,6 +34,8 @@ class Program:
     module: str
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    shown: bool = False
+    """It speaks to people: its output goes where ours does, not into a log."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._idle = threading.Event()
+        self._stopped = threading.Event()
         self._read, self._write = lifeline.pipe()
         self._guard = lifeline.Guard()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -76,10 +80,13 @@ class Supervisor:
         """Stop groups of programs one after the other, each by SIGTERM and then, past STOP_WITHIN, by SIGKILL."""
         self._stopping.set()
         if self._started:
-            self._thread.join()
+            self._idle.wait()
         for group in order:
             self._stop([c for name, c in self._children.items() if name in group])
         self._stop(list(self._children.values()))
+        self._stopped.set()
+        if self._started:
+            self._thread.join()
         os.close(self._write)
         os.close(self._read)
         self._guard.close()
@@ -90,6 +97,9 @@ class Supervisor:
                 children = list(self._children.values())
             for child in children:
                 self._look(child)
+        self._idle.set()
+        # The kernel kills the children when the thread that started them ends (lifeline.die_with_parent).
+        self._stopped.wait()
 
     def _look(self, child: _Child) -> None:
         now = time.monotonic()
@@ -105,7 +115,8 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         program = child.program
-        with (self._logs / f"{program.name}.log").open("ab") as output:
+        with (self._logs / f"{program.name}.log").open("ab") as log_file:
+            output = None if program.shown else log_file
             child.process = subprocess.Popen(
                 [
                     sys.executable,

@@ -190,7 +190,7 @@ class System:
         if self._options.dags is not None and self._options.watch:
             arguments = ("apply", "-f", str(self._options.dags), "--watch")
             environment = {"SETPOINT_URL": self.url, "SETPOINT_TOKEN": self.token}
-            supervisor.keep(Program("apply", "controller.cli.main", arguments, environment))
+            supervisor.keep(Program("apply", "controller.cli.main", arguments, environment, shown=True))
 
     def _log(self, name: str) -> Path:
         return self.layout.logs / f"{name}.log"

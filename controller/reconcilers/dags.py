@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from crds.dag import Schedule
 
 log = structlog.get_logger()
+BUSY_AGAIN = timedelta(milliseconds=50)
+"""When to look again at a DAG of which someone else had locked a run."""
 WAITING_LIMIT = 1_000
 """The most unfinished runs of a DAG that one pass looks at."""
 
@@ -80,6 +82,10 @@ class DagReconciler:
             tuple(uid for uid, phase, _ in active if phase is RunPhase.PENDING),
         )
         plan = diff(view, _newest_ticks, _next_tick, now)
+        changed = [*plan.admit, *plan.replace]
+        # Whoever fills slots locks runs, then DAGs. Here it is the other way round, so a run that is locked is not waited for.
+        if changed and len(runs.lock(connection, changed)) < len(changed):
+            return DagPlan(wake_at=now + BUSY_AGAIN)
         created = [uid for new in plan.create if (uid := self._create(connection, row, new, now)) is not None]
         dags.move_cursors(connection, row.uid, plan.cursors)
         for uid in runs.cancel(connection, plan.replace, Reason.REPLACED, now):
@@ -92,7 +98,9 @@ class DagReconciler:
         for generation, uids in by_revision.items():
             waiting |= self._admit(connection, row, uids, generation, now, done)
         problem = f"runs wait for pools that do not exist: {', '.join(sorted(waiting))}" if waiting else None
-        dags.observed(connection, row.uid, row.generation, problem, now)
+        if dags.observed(connection, row.uid, row.generation, problem, now):
+            # A new spec may let more of the DAG's tasks be active.
+            done.wakes |= {Key(Kind.SLOTS, uid) for uid in pools.read(connection)}
         if created:
             # They are admitted by the next pass, which sees them as pending.
             done.wakes.add(Key(Kind.DAG, row.uid))

@@ -12,7 +12,7 @@ from controller.diff.attempts import SEND_WITHIN, dead_letter
 from controller.reconcilers import endings
 from controller.runtime.keys import Key, Kind, Wake
 from controller.runtime.loop import Result
-from controller.store import attempts, events, pools
+from controller.store import attempts, events, pools, workers
 from crds.names import AttemptId, parse_attempt_id
 from crds.reasons import Reason
 
@@ -86,11 +86,12 @@ class QueueReconciler:
         strangers = len(letters) - len(ours)
         with self._database.connection() as connection:
             now = self._clock.now(connection)
+            open_since = workers.open_since(connection, now) or now
             live = attempts.by_id(connection, list(deliveries))
             actions = [
                 action
                 for id_, (attempt, strikes) in live.items()
-                if (action := dead_letter(attempt, deliveries[AttemptId(id_)], strikes)) is not None
+                if (action := dead_letter(attempt, deliveries[AttemptId(id_)], strikes, open_since)) is not None
             ]
             redeliver = [a for a in actions if isinstance(a, Redeliver)]
             sends = [Send(*s) for s in attempts.redeliver(connection, redeliver, now, SEND_WITHIN)]

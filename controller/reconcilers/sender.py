@@ -41,7 +41,6 @@ class Sender:
         self._waiting: deque[Send] = deque(maxlen=BACKLOG_LIMIT)
         self._changed = threading.Condition()
         self._stopping = False
-        self._names: dict[str, str] = {}
         self._refusals = 0
         self._senders = ThreadPoolExecutor(PARALLEL_SENDS, thread_name_prefix="send")
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -96,9 +95,11 @@ class Sender:
         by_pool: dict[str, list[Send]] = {}
         for send in batch:
             by_pool.setdefault(send.pool, []).append(send)
+        queues = self._queues_of(list(by_pool))
         chunks = [
-            (pool, sends[start : start + BATCH])
+            (queues[pool], sends[start : start + BATCH])
             for pool, sends in by_pool.items()
+            if pool in queues
             for start in range(0, len(sends), BATCH)
         ]
         taken = (
@@ -111,18 +112,14 @@ class Sender:
                 attempts.queued(connection, [(AttemptId(a), d) for a, d in sorted(sent)], now)
         return [send for send in batch if (send.attempt, send.delivery) not in sent]
 
-    def _send(self, pool: str, sends: Sequence[Send]) -> list[Message]:
-        queue = self._queue(pool)
-        if queue is None:
-            return []
+    def _send(self, queue: str, sends: Sequence[Send]) -> list[Message]:
         try:
             return self._queues.send(queue, [Message(attempt=s.attempt, delivery=s.delivery) for s in sends])
         except SetpointError as error:
             log.warning("queue took no messages; they are sent again", queue=queue, error=str(error))
             return []
 
-    def _queue(self, pool: str) -> str | None:
-        if pool not in self._names:
-            with self._database.connection() as connection:
-                self._names.update({uid: p.queue for uid, p in pools.read(connection).items()})
-        return self._names.get(pool)
+    def _queues_of(self, uids: Sequence[str]) -> dict[str, str]:
+        """Return the queues of pools as they are now: an apply may have given a pool another one."""
+        with self._database.connection() as connection:
+            return {uid: pool.queue for uid, pool in pools.read(connection, uids).items()}

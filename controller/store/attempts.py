@@ -59,18 +59,23 @@ _CREATE: LiteralString = """
  RETURNING id, pool_uid, delivery
 """
 
-# Recording Queued applies only to the delivery that was sent, and only while nobody has claimed it.
+# Recording Queued applies only to the delivery that was sent, and only while nobody has claimed it. It is never waited
+# for: a row that is locked is being claimed, or it is sent again by its deadline.
 _QUEUED: LiteralString = """
     UPDATE attempt
        SET phase = 'Queued', sent_at = %(now)s, next_check_at = least(%(now)s + %(claim_within)s, queue_by)
-      FROM unnest(%(ids)s::text[], %(deliveries)s::int[]) AS sent(id, delivery)
-     WHERE attempt.id = sent.id AND attempt.delivery = sent.delivery AND attempt.phase IN ('Pending', 'Queued')
+      FROM (SELECT waiting.id
+              FROM attempt waiting
+              JOIN unnest(%(ids)s::text[], %(deliveries)s::int[]) AS sent(id, delivery) USING (id, delivery)
+             WHERE waiting.phase IN ('Pending', 'Queued')
+             ORDER BY waiting.id FOR NO KEY UPDATE OF waiting SKIP LOCKED) AS sent
+     WHERE attempt.id = sent.id
 """
 
 _REDELIVER: LiteralString = """
     UPDATE attempt
        SET delivery = attempt.delivery + 1, dead_letters = greatest(attempt.dead_letters, gone.dead_letters), checks = 0,
-           next_check_at = %(now)s + %(send_within)s
+           sent_at = NULL, next_check_at = %(now)s + %(send_within)s
       FROM unnest(%(ids)s::text[], %(deliveries)s::int[], %(dead_letters)s::int[]) AS gone(id, delivery, dead_letters)
      WHERE attempt.id = gone.id AND attempt.delivery = gone.delivery AND attempt.phase IN ('Pending', 'Queued')
  RETURNING attempt.id, attempt.pool_uid, attempt.delivery

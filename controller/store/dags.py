@@ -76,9 +76,10 @@ def move_cursors(connection: psycopg.Connection, dag: DagUid, moved: Mapping[str
         connection.execute(_MOVE, {"dag": dag, "schedules": list(moved), "cursors": list(moved.values())})
 
 
-def observed(connection: psycopg.Connection, dag: DagUid, generation: int, problem: str | None, now: datetime) -> None:
-    """Record that the reconciler has seen a generation, and what a person must do about it, if anything."""
-    connection.execute(_OBSERVED, {"uid": dag, "generation": generation, "problem": problem, "now": now})
+def observed(connection: psycopg.Connection, dag: DagUid, generation: int, problem: str | None, now: datetime) -> bool:
+    """Record that the reconciler has seen a generation, and what a person must do about it; return whether that is news."""
+    values = {"uid": dag, "generation": generation, "problem": problem, "now": now}
+    return connection.execute(_OBSERVED, values).rowcount > 0
 
 
 def active(connection: psycopg.Connection) -> list[DagUid]:

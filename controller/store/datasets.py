@@ -34,8 +34,6 @@ _OUTPUTS: LiteralString = """
     SELECT run_uid, task, idx, phase, outputs FROM task_run WHERE run_uid = %(run)s AND task = ANY(%(tasks)s)
 """
 
-_BOOKMARKS: LiteralString = "SELECT task, value FROM bookmark WHERE dag_uid = %(dag)s AND task = %(task)s"
-
 _SWEEP: LiteralString = "SELECT sweep_stages(%(limit)s)"
 
 
@@ -77,12 +75,6 @@ def outputs(connection: psycopg.Connection, run: str, tasks: Sequence[str]) -> d
     """Return (phase, outputs) of tasks of a run."""
     rows = connection.execute(_OUTPUTS, {"run": run, "tasks": list(tasks)})
     return {r[1]: (r[3], r[4]) for r in rows}
-
-
-def bookmark(connection: psycopg.Connection, dag: str, task: str) -> Any:
-    """Return what an incremental task remembers from its last success, None at first."""
-    row = connection.execute(_BOOKMARKS, {"dag": dag, "task": task}).fetchone()
-    return row[1] if row else None
 
 
 def sweep_stages(connection: psycopg.Connection, limit: int) -> int:

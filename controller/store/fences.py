@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 _LOCK_FOR_CLAIM: LiteralString = """
     SELECT attempt.id, attempt.phase, attempt.request, attempt.worker, attempt.pool_uid, attempt.run_uid, attempt.task,
            attempt.idx, attempt.number, attempt.dag_uid, run.revision, run.namespace, run.name, run.dag, run.params, run.pins,
-           run.tick, extract(epoch FROM attempt.timeout)::float8, run.cancel_at IS NOT NULL, attempt.claimed_at
+           run.tick, extract(epoch FROM attempt.timeout)::float8, run.cancel_at IS NOT NULL, attempt.claimed_at,
+           bookmark.value
       FROM attempt
       JOIN run ON run.uid = attempt.run_uid
+      LEFT JOIN bookmark ON bookmark.dag_uid = attempt.dag_uid AND bookmark.task = attempt.task
      WHERE attempt.id = ANY(%(ids)s)
      ORDER BY attempt.id
        FOR NO KEY UPDATE OF attempt
@@ -61,6 +63,7 @@ class ClaimRow:
     timeout_seconds: float
     cancelled: bool
     claimed_at: datetime | None
+    bookmark: Any
 
 
 def lock_for_claim(connection: psycopg.Connection, ids: Sequence[str]) -> dict[str, ClaimRow]:
@@ -76,7 +79,7 @@ def lock_for_claim(connection: psycopg.Connection, ids: Sequence[str]) -> dict[s
             TaskKey(RunUid(r[5]), r[6], r[7]),
             r[8],
             DagUid(r[9]),
-            *r[10:20],
+            *r[10:21],
         )
         for r in rows
     )

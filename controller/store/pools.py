@@ -29,6 +29,13 @@ _BY_NAME: LiteralString = """
      WHERE kind = 'WorkerPool' AND namespace = %(namespace)s AND name = ANY(%(names)s)
 """
 
+_UIDS: LiteralString = """
+    SELECT DISTINCT namespace, name, uid
+      FROM resource
+      JOIN unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted(namespace, name) USING (namespace, name)
+     WHERE kind = 'WorkerPool'
+"""
+
 _EVIDENCE: LiteralString = """
     SELECT pool_uid, empty_since, queue_observed_at FROM pool_observation WHERE pool_uid = ANY(%(pools)s)
 """
@@ -100,6 +107,12 @@ def by_name(connection: psycopg.Connection, namespace: str, names: Sequence[str]
     """Return the pools of a namespace by name."""
     rows = connection.execute(_BY_NAME, {"namespace": namespace, "names": list(names)})
     return {r[2]: _pool(*r) for r in rows}
+
+
+def uids(connection: psycopg.Connection, named: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the uids of pools by (namespace, name)."""
+    rows = connection.execute(_UIDS, {"namespaces": [n[0] for n in named], "names": [n[1] for n in named]})
+    return {(r[0], r[1]): r[2] for r in rows}
 
 
 def evidence(

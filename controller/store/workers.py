@@ -22,9 +22,11 @@ _RENEW: LiteralString = """
            AS seen(id, pool_uid, ecs_task, slots)
      ORDER BY id
         ON CONFLICT (id) DO UPDATE
-       SET renewed_at = excluded.renewed_at, heartbeat_by = excluded.heartbeat_by, ended_at = NULL, reason = NULL,
+       SET pool_uid = excluded.pool_uid,
+           renewed_at = excluded.renewed_at, heartbeat_by = excluded.heartbeat_by, ended_at = NULL, reason = NULL,
            message = NULL,
            ecs_task = coalesce(excluded.ecs_task, worker.ecs_task), slots = greatest(excluded.slots, worker.slots)
+     WHERE worker.pool_uid = excluded.pool_uid OR NOT EXISTS (SELECT FROM resource WHERE uid = worker.pool_uid)
  RETURNING id, drain, xmax = 0
 """
 
@@ -60,6 +62,11 @@ _END: LiteralString = """
            AS gone(id, renewed_at, reason, message)
      WHERE worker.id = gone.id AND worker.renewed_at = gone.renewed_at AND worker.ended_at IS NULL
  RETURNING worker.id
+"""
+
+_LEAVE: LiteralString = """
+    UPDATE worker SET ended_at = %(now)s, reason = 'WorkerStopped', message = 'worker ' || id || ' left'
+     WHERE id = ANY(%(ids)s) AND ended_at IS NULL
 """
 
 _DRAIN: LiteralString = "UPDATE worker SET drain = %(drain)s WHERE id = ANY(%(ids)s) AND ended_at IS NULL"
@@ -105,7 +112,10 @@ class Renewal:
 def renew(
     connection: psycopg.Connection, seen: Sequence[Renewal], now: datetime, lease: timedelta
 ) -> dict[str, tuple[bool, bool]]:
-    """Renew leases; return for each worker whether it shall drain and whether it is new."""
+    """Renew leases; return for each worker whether it shall drain and whether it is new.
+
+    A worker that another pool knows by this id is not renewed, and left out of the answer.
+    """
     rows = connection.execute(
         _RENEW,
         {
@@ -154,6 +164,12 @@ def end(connection: psycopg.Connection, gone: Sequence[GoneWorker], now: datetim
         "now": now,
     }
     return {r[0] for r in connection.execute(_END, values)}
+
+
+def leave(connection: psycopg.Connection, ids: Sequence[str], now: datetime) -> None:
+    """End workers that said goodbye."""
+    if ids:
+        connection.execute(_LEAVE, {"ids": list(ids), "now": now})
 
 
 def drain(connection: psycopg.Connection, ids: Sequence[str], *, drain: bool) -> None:

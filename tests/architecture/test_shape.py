@@ -38,7 +38,13 @@ IMPURE = {
     "asyncio", "boto3", "botocore", "httpx", "io", "logging", "obstore", "os", "pathlib", "psycopg", "psycopg_pool", "random",
     "secrets", "socket", "structlog", "subprocess", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-OURS_TOO_IMPURE = ("controller.store", "controller.aws", "controller.api", "controller.reconcilers", "controller.informers")
+OURS_TOO_IMPURE = (
+    "controller.store",
+    "controller.aws",
+    "controller.api",
+    "controller.reconcilers",
+    "controller.informers",
+)
 SHUNNED = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 
 
@@ -68,7 +74,12 @@ def imports(path: Path) -> Iterator[str]:
 
 def test_imports_point_one_way() -> None:
     found = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"],
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -96,7 +107,9 @@ for name in {names!r}:
     importlib.import_module(name)
 print(*sorted(sys.modules.keys() & {{'psycopg', 'boto3', 'structlog', 'starlette', 'controller.store'}}))
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.split() == []
 
 

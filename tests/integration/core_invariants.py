@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -19,6 +18,8 @@ from crds.phases import (
 from crds.pool import WorkerPoolSpec
 
 if TYPE_CHECKING:
+    from enum import StrEnum
+
     import psycopg
 
 Transitions = Mapping[Any, frozenset[Any]]
@@ -125,7 +126,7 @@ class Invariants:
             self.attempts[id_] = phase
         for run, task, idx, phase in connection.execute("SELECT run_uid, task, idx, phase FROM task_run"):
             key = f"{run}/{task}/{idx}"
-            before = self.tasks.get(key, phase)
+            before = self.tasks.get(key) or str(phase)
             # Between two checks a task may have gone through several attempts.
             assert reachable(TASK_TRANSITIONS, TaskPhase, before, phase), f"{key}: {before} → {phase}"
             self.tasks[key] = phase

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from controller.aws.ecs import ServiceCounts
 from controller.aws.sqs import DeadLetter, QueueCounts
-from controller.diff.pools import StoppedTask
 from controller.errors import Transient
 from crds.names import deduplication_id
-from crds.protocol import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from controller.diff.pools import StoppedTask
+    from crds.protocol import Message
+    from tests.integration.core_parts import Hooks
 
 DEDUPLICATED_FOR = 300.0
 VISIBILITY = 30.0
@@ -38,7 +43,7 @@ class MemoryQueues:
     """FIFO queues in which each message is a group of its own, as ours are."""
 
     now: Callable[[], float]
-    point: Callable[[str], None]
+    hooks: Hooks
     queues: dict[str, _Queue] = field(default_factory=dict)
     down: bool = False
     """Every call fails, and nothing is taken."""
@@ -49,7 +54,7 @@ class MemoryQueues:
     sends: int = 0
 
     def send(self, queue: str, messages: Sequence[Message]) -> list[Message]:
-        self.point("send")
+        self.hooks.point("send")
         self._up()
         found = self._queue(queue)
         for message in messages:
@@ -59,7 +64,7 @@ class MemoryQueues:
                 found.seen[name] = self.now()
                 if not self.swallow:
                     found.messages.append(Received(message))
-        self.point("sent")
+        self.hooks.point("sent")
         if self.lose_answers:
             raise Transient("the answer was lost")
         return list(messages)

@@ -8,10 +8,8 @@ called before every statement and around every COMMIT, and may raise to play a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
@@ -31,100 +29,28 @@ from controller.runtime.workqueue import Workqueue
 from controller.store import pools, reopening, runs, task_runs, workers
 from controller.store.revisions import RevisionId, Revisions
 from crds.dag import DagSpec
-from crds.names import DagUid, RunUid
+from crds.names import AttemptId, DagUid, RunUid
 from crds.params import complete
 from crds.parse import parse
 from crds.protocol import ClaimRequest, DatasetWrite, Grant, HeartbeatRequest, Message, Report, ReportRequest, TaskError
 from crds.reasons import Reason
 from tests.integration.core_invariants import Invariants
+from tests.integration.core_parts import CountedIds, Hooks, Inline, OneConnection, VirtualClock
 from tests.integration.core_queues import MemoryQueues, MemoryServices
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from psycopg_pool import ConnectionPool
 
     from controller.runtime.loop import Result
     from crds.protocol import ClaimAnswer, HeartbeatAnswer, ReportAnswer
     from tests.conftest import Database
 
-START = datetime(2026, 3, 2, 8, 0, 0, tzinfo=UTC)
 MAX_ROUNDS = 500
 MAX_WORK = 2_000
 BATCH = 50
 HEARTBEAT, RESYNC = timedelta(seconds=3), timedelta(seconds=30)
-
-
-@dataclass
-class VirtualClock:
-    """A clock that moves only when told to; Postgres's own is never asked."""
-
-    at: datetime = START
-
-    def now(self, connection: psycopg.Connection) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return (self.at - START).total_seconds()
-
-
-@dataclass
-class CountedIds:
-    """Uids that are counted, so that a run repeats exactly."""
-
-    last: int = 0
-
-    def uid(self, now: datetime) -> str:
-        self.last += 1
-        return f"{self.last:020x}"
-
-
-@dataclass
-class Hooks:
-    """What is called at each point where a process may die: `execute`, `commit`, `committed`, `send`, `sent`."""
-
-    point: Callable[[str], None] = lambda _: None
-
-
-class _Watched(psycopg.Connection[Any]):
-    hooks: Hooks
-
-    def execute(self, *args: Any, **kwargs: Any) -> Any:
-        self.hooks.point("execute")
-        return super().execute(*args, **kwargs)
-
-
-class OneConnection:
-    """A pool of one connection: what nests, and so would need a second one, is an error."""
-
-    def __init__(self, conninfo: str, hooks: Hooks) -> None:
-        self._connection = _Watched.connect(conninfo, options="-c search_path=setpoint")
-        self._connection.hooks = hooks  # type: ignore[attr-defined]
-        self._hooks = hooks
-        self._busy = False
-
-    @contextmanager
-    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection]:
-        assert not self._busy, "a connection is asked for while another one is held"
-        self._busy = True
-        try:
-            yield self._connection
-            self._hooks.point("commit")
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
-        finally:
-            self._busy = False
-        self._hooks.point("committed")
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-class _Inline:
-    """An executor without threads, so that sends happen in order."""
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        return [function(item) for item in items]
 
 
 @dataclass
@@ -138,27 +64,6 @@ class SimWorker:
     held: dict[str, Grant] = field(default_factory=dict)
 
 
-def task(name: str, needs: Iterable[str] = (), **more: Any) -> dict[str, Any]:
-    """Return a python task."""
-    return {"name": name, "runtime": "python", "needs": list(needs), "with": {"entrypoint": "main:run"}, **more}
-
-
-def dag(name: str, *tasks: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    """Return a Dag."""
-    return {"kind": "Dag", "metadata": {"name": name}, "spec": {"tasks": list(tasks), **spec}}
-
-
-def pool(name: str, runtime: str = "python", **spec: Any) -> dict[str, Any]:
-    """Return a WorkerPool of ten slots."""
-    return {"kind": "WorkerPool", "metadata": {"name": name}, "spec": {"runtime": runtime, "slots": 5, "maxTasks": 2, **spec}}
-
-
-def dataset(name: str, *columns: tuple[str, str], tier: str = "cold", **spec: Any) -> dict[str, Any]:
-    """Return a Dataset."""
-    described = [{"name": column, "type": type_} for column, type_ in columns]
-    return {"kind": "Dataset", "metadata": {"name": name}, "spec": {"tier": tier, "columns": described, **spec}}
-
-
 class World:
     """One dispatcher, its queues and its workers."""
 
@@ -166,7 +71,7 @@ class World:
         self.hooks = Hooks()
         self.clock = VirtualClock()
         self.ids = CountedIds()
-        self.queues = MemoryQueues(self.clock.monotonic, self._point)
+        self.queues = MemoryQueues(self.clock.monotonic, self.hooks)
         self.services = MemoryServices()
         self.database = OneConnection(database.conninfo, self.hooks)
         # The test's own looks pass no point, and see only what is committed.
@@ -187,7 +92,7 @@ class World:
         self.workqueues = {kind: Workqueue(kind, clock.monotonic) for kind in Kind}
         self.sender = Sender(database, clock, self.queues)
         self.sender._senders.shutdown()
-        self.sender._senders = cast("Any", _Inline())
+        self.sender._senders = cast("Any", Inline())
         self.revisions = revisions
         self.timers = Timers(database, clock, self.wake, lambda: True)
         self.protocol = WorkerProtocol(database, clock, revisions, ClaimTokens(b"key"), self.wake)
@@ -196,7 +101,9 @@ class World:
             Kind.DAG: DagReconciler(database, clock, revisions, self.ids, self.wake).reconcile,
             Kind.RUN: run.reconcile,
             Kind.SLOTS: run.reconcile,
-            Kind.POOL: PoolReconciler(database, clock, revisions, self.services, self.wake, scales=self.scales).reconcile,
+            Kind.POOL: PoolReconciler(
+                database, clock, revisions, self.services, self.wake, scales=self.scales
+            ).reconcile,
             Kind.QUEUE: QueueReconciler(database, clock, revisions, self.queues, self.sender, self.wake).reconcile,
         }
         self.reconcile: Mapping[Kind, Callable[[Sequence[Key]], Mapping[Key, Result]]] = looks
@@ -329,7 +236,9 @@ class World:
         """Return a worker by name; it starts when it is first asked for."""
         return self.workers.setdefault(name, SimWorker(name, pool))
 
-    def claim(self, count: int = 10, worker: str = "w1", pool: str = "python", request: str | None = None) -> list[Grant]:
+    def claim(
+        self, count: int = 10, worker: str = "w1", pool: str = "python", request: str | None = None
+    ) -> list[Grant]:
         """Receive messages and claim them; delete those that are granted or dropped."""
         who = self.worker(worker, pool)
         received = self.queues.receive(self.queue(pool), count)
@@ -357,7 +266,7 @@ class World:
 
     def beat(self, who: SimWorker, held: Iterable[str] | None = None) -> HeartbeatAnswer:
         """Send a worker's heartbeat; by default it names all that it holds."""
-        names = cast("list[Any]", list(who.held if held is None else held))
+        names = [AttemptId(a) for a in (who.held if held is None else held)]
         asked = HeartbeatRequest(worker=who.id, pool=who.pool, attempts=names, slots=5, ecs_task=who.ecs_task)
         (answer,) = self.protocol.heartbeats([asked])
         return answer
@@ -386,7 +295,9 @@ class World:
         who = next((w for w in self.workers.values() if w.held.get(grant.attempt) is not None), None)
         name = who.id if who else "w1"
         answer: ReportAnswer
-        (answer,) = self.protocol.reports([ReportRequest(reports=[told], worker=name, pool=who.pool if who else "python")])
+        (answer,) = self.protocol.reports(
+            [ReportRequest(reports=[told], worker=name, pool=who.pool if who else "python")]
+        )
         if who is not None:
             del who.held[grant.attempt]
         return answer.reports[grant.attempt]
@@ -415,7 +326,7 @@ class World:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        return self.eyes.execute(query, values).fetchall()  # type: ignore[arg-type]
+        return self.eyes.execute(query, values).fetchall()
 
     def phase(self, run: str) -> str:
         """Return a run's phase."""
@@ -427,7 +338,7 @@ class World:
 
     def tasks(self, run: str) -> dict[str, str]:
         """Return the phase of each task of a run."""
-        return dict(self.rows("SELECT task, phase FROM task_run WHERE run_uid = %s ORDER BY task", run))  # type: ignore[arg-type]
+        return dict(self.rows("SELECT task, phase FROM task_run WHERE run_uid = %s ORDER BY task", run))
 
     def attempts(self, run: str, name: str = "%") -> list[str]:
         """Return the phases of a run's attempts, in order."""
@@ -453,9 +364,6 @@ class World:
     def events(self, reason: str) -> list[str]:
         """Return the messages of events with a reason."""
         return [r[0] for r in self.rows("SELECT message FROM event WHERE reason = %s ORDER BY id", reason)]
-
-    def _point(self, name: str) -> None:
-        self.hooks.point(name)
 
     def _round(self) -> bool:
         busy = False

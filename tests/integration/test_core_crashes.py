@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from tests.integration.core_world import World, dag, pool, task
+from tests.integration.core_parts import dag, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tests.conftest import Database
 
 T = TypeVar("T")
@@ -86,7 +88,7 @@ def reset(world: World) -> None:
     """Forget all runs, as if the database were new."""
     with world.database.connection() as connection:
         for table in ("run", "worker", "event", "pool_observation"):
-            connection.execute(f"DELETE FROM {table}")  # type: ignore[call-overload]
+            connection.execute(f"DELETE FROM {table}")
     world.queues.queues.clear()
     world.workers.clear()
     world.invariants = type(world.invariants)()
@@ -109,8 +111,10 @@ def test_a_crash_at_any_point_costs_time_and_never_work(world: World, first: int
         counter.passed, counter.crash_at = 0, crash_at
         slowest = max(slowest, drive(world))
         counter.crash_at = -1
-        tries: list[tuple[Any, ...]] = world.rows("SELECT task, array_agg(phase ORDER BY number) FROM attempt GROUP BY task")
-        assert dict(tries) == {  # type: ignore[comparison-overlap]
+        tries: list[tuple[Any, ...]] = world.rows(
+            "SELECT task, array_agg(phase ORDER BY number) FROM attempt GROUP BY task"
+        )
+        assert dict(tries) == {
             "a": ["Succeeded"],
             "b": ["Failed", "Succeeded"],
             "c": ["Succeeded"],

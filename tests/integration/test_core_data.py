@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crds.names import AttemptId, cold_key
-from crds.protocol import DatasetWrite, Grant, WrittenFile
-from tests.integration.core_world import World, dag, dataset, pool, task
+from crds.protocol import DatasetWrite, Grant, Report, ReportRequest, WrittenFile
+from tests.integration.core_parts import dag, dataset, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 @pytest.fixture
 def world(database: Database) -> Iterator[World]:
     world = World(database)
-    world.apply(pool("python"), pool("ingest", "ingest"), dataset("lake", ("day", "string"), ("n", "int64"), partitionBy=["day"]))
+    world.apply(
+        pool("python"),
+        pool("ingest", "ingest"),
+        dataset("lake", ("day", "string"), ("n", "int64"), partitionBy=["day"]),
+    )
     yield world
     world.close()
 
@@ -54,9 +59,7 @@ def run_one(world: World, name: str, *partitions: str, **more: Any) -> str:
 
 def lake(world: World) -> list[tuple[str, int]]:
     """Return partition and rows of the newest version's files."""
-    return world.rows(  # type: ignore[return-value]
-        "SELECT partition, rows FROM manifest_file WHERE removed IS NULL ORDER BY partition, added, key"
-    )
+    return world.rows("SELECT partition, rows FROM manifest_file WHERE removed IS NULL ORDER BY partition, added, key")
 
 
 def state(world: World) -> tuple[Any, ...]:
@@ -222,8 +225,6 @@ def test_one_bad_report_fails_alone(world: World) -> None:
     run = world.trigger("appends")
     world.settle()
     grants = {g.task["name"]: g for g in world.claim()}
-    from crds.protocol import Report, ReportRequest
-
     bad = DatasetWrite(dataset="lake", uid="unknown", mode="append")
     reports = [
         Report(attempt=grants["bad"].attempt, token=grants["bad"].token, outcome="succeeded", writes=[bad]),
@@ -245,7 +246,12 @@ def test_a_bookmark_reaches_the_next_run_of_the_task(world: World) -> None:
     pull = writer("pull", "append", runtime="ingest", retries={"limit": 0}) | {"with": {"function": "main:pull"}}
     world.apply(pool("ingest", "ingest", grants={"coldDatasets": ["lake"]}), dag("inc", pull))
     seen = []
-    for outcome, bookmark in (("succeeded", {"at": 1}), ("failed", {"at": 2}), ("succeeded", None), ("succeeded", {"at": 3})):
+    for outcome, bookmark in (
+        ("succeeded", {"at": 1}),
+        ("failed", {"at": 2}),
+        ("succeeded", None),
+        ("succeeded", {"at": 3}),
+    ):
         world.trigger("inc")
         world.settle()
         (grant,) = world.claim(worker="i1", pool="ingest")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from controller.api.protocol import UnknownPool
+from controller.store import attempts
 from crds.names import AttemptId
-from crds.protocol import Message
-from tests.integration.core_world import World, dag, pool, task
+from crds.protocol import ClaimRequest, Message
+from tests.integration.core_parts import dag, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,8 +159,6 @@ def test_two_requests_of_one_group_for_one_attempt_get_one_grant(world: World) -
     world.trigger("one")
     world.settle()
     message = Message(attempt=world.one("SELECT id FROM attempt"), delivery=1)
-    from crds.protocol import ClaimRequest
-
     asked = [ClaimRequest(request="r", worker=w, pool="python", attempts=[message]) for w in ("w1", "w2")]
     first, second = world.protocol.claims(asked)
 
@@ -276,8 +278,6 @@ def test_reports_with_another_token_or_of_an_unclaimed_attempt_are_stale(world: 
     run = world.trigger("one")
     world.settle()
     (grant,) = world.claim()
-    import msgspec
-
     assert world.report(msgspec.structs.replace(grant, token="forged")) == "stale"
     assert world.report(msgspec.structs.replace(grant, attempt=AttemptId(f"{run}/a/0/2"))) == "stale"
     assert world.attempts(run) == ["Running"]
@@ -320,3 +320,41 @@ def test_a_failed_message_with_nul_is_kept_readably(world: World) -> None:
     world.report(world.claim()[0], "failed", kind="a\0b")
 
     assert world.attempts(run) == ["Failed"]
+
+
+def test_recording_what_was_sent_waits_for_nobody(world: World, database: Database) -> None:
+    world.queues.lose_answers = True
+    runs = [world.trigger("one") for _ in range(2)]
+    world.settle()
+    ids = [world.one("SELECT id FROM attempt WHERE run_uid = %s", run) for run in runs]
+    with database.connect() as claiming:
+        claiming.execute("SELECT FROM attempt WHERE id = %s FOR NO KEY UPDATE", (ids[0],))
+        with database.connect() as connection:
+            connection.execute("SET lock_timeout = '5s'")
+            attempts.queued(connection, [(AttemptId(ids[1]), 1), (AttemptId(ids[0]), 1)], world.clock.at)
+
+    assert [world.attempts(run) for run in runs] == [["Pending"], ["Queued"]]
+
+
+def test_a_pool_that_is_made_anew_is_another_pool(world: World) -> None:
+    world.beat(world.worker("w1"))
+    with world.database.connection() as connection:
+        connection.execute("DELETE FROM resource WHERE kind = 'WorkerPool' AND name = 'python'")
+    with pytest.raises(UnknownPool):
+        world.beat(world.worker("w1"))
+    world.apply(pool("python"))
+    run = world.trigger("one")
+
+    assert world.work() == ["a"]
+    assert world.phase(run) == "Succeeded"
+
+
+def test_a_pool_that_gets_another_queue_sends_there_and_loses_nothing(world: World) -> None:
+    run = world.trigger("two")
+    world.settle()
+    world.apply(pool("python", queue="other.fifo"))
+    world.advance(180)
+    assert world.queue() == "other.fifo"
+
+    assert world.work() == ["a", "b"]
+    assert world.phase(run) == "Succeeded"

@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from controller.reconcilers import slots
+from controller.runtime.keys import Key, Kind
 from controller.store.revisions import Revisions
-from tests.integration.core_world import World, dag, pool, task
+from tests.integration.core_parts import dag, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,3 +182,17 @@ def test_two_dispatchers_that_fill_a_pool_at_once_leave_it_within_its_limit(worl
 
     assert sorted(created) == [0, 0, 0, 4]
     world.check()
+
+
+def test_a_dag_waits_for_no_run_that_another_transaction_holds(world: World, database: Database) -> None:
+    world.apply(dag("runs", task("a"), concurrency={"maxActiveRuns": 1}))
+    run = world.trigger("runs")
+    key = Key(Kind.DAG, world.uid("Dag", "runs"))
+    with database.connect() as other:
+        other.execute("SELECT FROM run WHERE uid = %s FOR NO KEY UPDATE", (run,))
+        again = world.reconcile[Kind.DAG]([key])[key]
+        assert again.wake_after is not None
+        assert world.phase(run) == "Pending"
+    world.reconcile[Kind.DAG]([key])
+
+    assert world.phase(run) == "Running"

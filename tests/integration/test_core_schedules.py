@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.core_world import START, World, dag, pool, task
+from tests.integration.core_parts import START, dag, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ def hourly(**more: Any) -> dict[str, Any]:
 
 def ticks(world: World) -> list[int]:
     """Return the hours after the start at which runs ticked, in order."""
-    rows: list[tuple[datetime]] = world.rows("SELECT tick FROM run WHERE tick IS NOT NULL ORDER BY tick")  # type: ignore[assignment]
+    rows: list[tuple[datetime]] = world.rows("SELECT tick FROM run WHERE tick IS NOT NULL ORDER BY tick")
     return [round((r[0] - START) / timedelta(hours=1)) for r in rows]
 
 
@@ -126,7 +127,11 @@ def test_a_run_that_waits_is_replaced_as_well(world: World) -> None:
     world.advance(2 * HOUR + 5, step=5)
 
     assert ticks(world) == [1, 2]
-    assert [r[0] for r in world.rows("SELECT phase FROM run ORDER BY created_at")] == ["Cancelled", "Cancelled", "Running"]
+    assert [r[0] for r in world.rows("SELECT phase FROM run ORDER BY created_at")] == [
+        "Cancelled",
+        "Cancelled",
+        "Running",
+    ]
 
 
 def test_a_suspended_dag_ticks_not_and_catches_up_by_its_rule(world: World) -> None:

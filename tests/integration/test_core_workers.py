@@ -10,7 +10,8 @@ import pytest
 from controller.aws.ecs import ServiceCounts
 from controller.diff.pools import StoppedTask
 from crds.reasons import Reason
-from tests.integration.core_world import World, dag, pool, task
+from tests.integration.core_parts import dag, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,7 +211,10 @@ def test_a_worker_whose_ecs_task_stopped_is_given_up_at_once(world: World) -> No
     world.services.gone["arn:task/1"] = StoppedTask(Reason.OUT_OF_MEMORY, "OutOfMemoryError: killed")
     world.advance(6)
 
-    assert world.rows("SELECT phase, reason FROM attempt ORDER BY number") == [("Lost", "OutOfMemory"), ("Queued", None)]
+    assert world.rows("SELECT phase, reason FROM attempt ORDER BY number") == [
+        ("Lost", "OutOfMemory"),
+        ("Queued", None),
+    ]
     assert run
 
 
@@ -276,7 +280,7 @@ def test_the_surplus_drains_least_busy_first(scaled: World) -> None:
     scaled.advance(130)
     assert desired(scaled) == 1
 
-    drains = dict(scaled.rows("SELECT id, drain FROM worker"))  # type: ignore[arg-type]
+    drains = dict(scaled.rows("SELECT id, drain FROM worker"))
     assert sum(drains.values()) == 2
     assert drains["w3"]
     for grant in (one, three):

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.integration.core_world import World, dag, dataset, pool, task
+from tests.integration.core_parts import dag, dataset, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +58,9 @@ class Fence:
 def world(database: Database) -> Iterator[World]:
     world = World(database)
     columns = ("k", "int64"), ("v", "string")
-    world.apply(pool("python"), dataset("keyed", *columns, tier="hot", uniqueKey=["k"]), dataset("other", *columns, tier="hot"))
+    world.apply(
+        pool("python"), dataset("keyed", *columns, tier="hot", uniqueKey=["k"]), dataset("other", *columns, tier="hot")
+    )
     for mode in ("append", "merge", "replace"):
         outputs = {"out": {"dataset": "keyed", "mode": mode}, "more": {"dataset": "other", "mode": "append"}}
         world.apply(dag(mode, task("w", outputs=outputs), task("after", ["w"])))
@@ -185,15 +188,16 @@ def test_an_attempt_that_is_given_up_during_its_merge_leaves_nothing(world: Worl
     assert world.rows("SELECT phase FROM attempt WHERE task = 'w'") == [("Succeeded",)]
 
 
-@pytest.mark.parametrize("token", ["", "forged"])
-def test_another_token_opens_nothing(world: World, fence: Fence, token: str) -> None:
+def test_another_token_opens_nothing(world: World, fence: Fence) -> None:
     grant = claimed(world)
     write = fence.write(grant, [(1, "a")])
-    for act in (lambda: fence.commit(grant, write, token=token or "?"), lambda: fence.stage(grant, [], token="?")):
-        with pytest.raises(psycopg.Error) as refused:
-            act()
-        assert refused.value.sqlstate == "SP001"
-        fence.connection.rollback()
+    with pytest.raises(psycopg.Error) as refused:
+        fence.commit(grant, write, token="forged")
+    assert refused.value.sqlstate == "SP001"
+    fence.connection.rollback()
+    with pytest.raises(psycopg.Error) as refused:
+        fence.stage(grant, [], token="forged")
+    assert refused.value.sqlstate == "SP001"
 
 
 def test_a_dataset_that_is_not_declared_is_refused(world: World, fence: Fence) -> None:
@@ -264,7 +268,7 @@ def test_a_hot_table_follows_its_dataset_where_no_row_is_lost(world: World, fenc
     world.apply(dataset("keyed", *more, tier="hot", uniqueKey=["k"]))
 
     columns = world.rows("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'keyed'")
-    assert dict(columns)["w"] == "timestamp with time zone"  # type: ignore[arg-type]
+    assert dict(columns)["w"] == "timestamp with time zone"
     assert rows(world) == [(1, "a")]
     put(world, fence, "merge", (1, "A"))
     assert rows(world) == [(1, "A")]
@@ -290,7 +294,7 @@ def test_another_unique_key_replaces_the_former(world: World, fence: Fence) -> N
 def test_a_change_that_would_lose_rows_is_refused(world: World, fence: Fence, spec: dict[str, Any]) -> None:
     put(world, fence, "append", (1, "same"), (2, "same"))
     columns = spec.pop("columns")
-    with pytest.raises(Exception, match="hot.keyed"):
+    with pytest.raises(Exception, match=r"hot\.keyed"):
         world.apply(dataset("keyed", *columns, tier="hot", **spec))
 
     assert rows(world) == [(1, "same"), (2, "same")]

@@ -59,7 +59,9 @@ def test_migrating_again_changes_nothing(empty: str) -> None:
 
 def test_two_processes_that_migrate_at_once_both_succeed(empty: str) -> None:
     processes = [
-        subprocess.Popen([sys.executable, "-c", _MIGRATE, empty], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", _MIGRATE, empty], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(3)
     ]
     ended = [process.communicate(timeout=120) for process in processes]
@@ -70,9 +72,7 @@ def test_two_processes_that_migrate_at_once_both_succeed(empty: str) -> None:
 
 def test_the_migrator_is_no_superuser(empty: str) -> None:
     with psycopg.connect(empty) as connection:
-        row = connection.execute(
-            "SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
-        ).fetchone()
+        row = connection.execute("SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user").fetchone()
     assert row == (False, True)
 
 

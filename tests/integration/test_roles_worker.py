@@ -10,7 +10,8 @@ from psycopg import sql
 
 from controller.store.migrate import CONTROLLER_LIMITS, WORKER_LIMITS, ensure_login
 from tests.conftest import DISPATCHER, PASSWORD, WORKER
-from tests.integration.core_world import World, dag, dataset, pool, task
+from tests.integration.core_parts import dag, dataset, pool, task
+from tests.integration.core_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def test_no_function_of_the_control_state_can_be_called(world: World, worker: ps
         "fence.guard('a', 'b')",
     ):
         with pytest.raises(DENIED):
-            worker.execute(f"SELECT {call}")  # type: ignore[call-overload]
+            worker.execute(f"SELECT {call}")
 
 
 def test_hot_tables_can_be_read_and_not_written(world: World, worker: psycopg.Connection) -> None:
@@ -91,19 +92,19 @@ def test_hot_tables_can_be_read_and_not_written(world: World, worker: psycopg.Co
         "CREATE FUNCTION fence.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     ):
         with pytest.raises(psycopg.Error):
-            worker.execute(statement)  # type: ignore[call-overload]
+            worker.execute(statement)
 
 
 def test_a_stage_can_be_filled_and_neither_altered_nor_dropped(world: World, worker: psycopg.Connection) -> None:
     stage = staged(worker, claimed(world))
-    worker.execute(f"INSERT INTO {stage} VALUES (1)")  # type: ignore[call-overload]
+    worker.execute(f"INSERT INTO {stage} VALUES (1)")
     for statement in (
         "ALTER TABLE {} ADD COLUMN x int",
         "DROP TABLE {}",
         "CREATE TRIGGER t BEFORE INSERT ON {} EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     ):
         with pytest.raises(DENIED):
-            worker.execute(statement.format(stage))  # type: ignore[call-overload]
+            worker.execute(statement.format(stage))
 
 
 def test_the_stage_of_another_login_is_closed(world: World, worker: psycopg.Connection, database: Database) -> None:
@@ -114,7 +115,7 @@ def test_the_stage_of_another_login_is_closed(world: World, worker: psycopg.Conn
     with psycopg.connect(conninfo, autocommit=True) as other:
         for statement in ("SELECT * FROM {}", "INSERT INTO {} VALUES (1)", "DROP TABLE {}", "TRUNCATE {}"):
             with pytest.raises(DENIED):
-                other.execute(statement.format(stage))  # type: ignore[call-overload]
+                other.execute(statement.format(stage))
 
 
 def test_objects_of_the_session_cannot_stand_in_for_ours(world: World, worker: psycopg.Connection) -> None:
@@ -143,4 +144,4 @@ def test_the_dispatcher_changes_no_schema(database: Database) -> None:
     with psycopg.connect(database.conninfo, autocommit=True) as connection:
         for statement in ("DROP TABLE setpoint.run", "CREATE TABLE setpoint.x (y int)", "CREATE TABLE hot.x (y int)"):
             with pytest.raises(DENIED):
-                connection.execute(statement)  # type: ignore[call-overload]
+                connection.execute(statement)

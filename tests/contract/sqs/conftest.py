@@ -99,9 +99,7 @@ def make_queue(client: SQSClient) -> Iterator[MakeQueue]:
     """Create queues that are deleted with the test; names are drawn, because AWS keeps one busy for 60 s."""
     with ExitStack() as stack:
 
-        def make(
-            *, fifo: bool = True, dead_letters: ContractQueue | None = None, **attributes: str
-        ) -> ContractQueue:
+        def make(*, fifo: bool = True, dead_letters: ContractQueue | None = None, **attributes: str) -> ContractQueue:
             name = f"contract-{secrets.token_hex(6)}"
             if fifo:
                 name, attributes = f"{name}.fifo", {"FifoQueue": "true"} | attributes

@@ -42,9 +42,7 @@ class ContractQueue:
         """Send to a standard queue."""
         return self.client.send_message(QueueUrl=self.url, MessageBody=body, **parameters)["MessageId"]
 
-    def receive(
-        self, limit: int = 10, visibility: int = 30, wait: int = PATIENCE_SECONDS
-    ) -> list[MessageTypeDef]:
+    def receive(self, limit: int = 10, visibility: int = 30, wait: int = PATIENCE_SECONDS) -> list[MessageTypeDef]:
         """Wait for messages that must come."""
         return self.client.receive_message(
             QueueUrl=self.url,

@@ -96,9 +96,7 @@ def test_attributes_count_against_the_size(make_queue: MakeQueue) -> None:
     assert code(error) == "InvalidParameterValue"
 
 
-@pytest.mark.parametrize(
-    "body", [pytest.param("a\x00b", id="nul"), pytest.param("a\ufffeb", id="noncharacter")]
-)
+@pytest.mark.parametrize("body", [pytest.param("a\x00b", id="nul"), pytest.param("a\ufffeb", id="noncharacter")])
 def test_characters_outside_of_xml_are_refused(standard: ContractQueue, body: str) -> None:
     with pytest.raises(ClientError) as error:
         standard.post(body)

@@ -73,9 +73,7 @@ def test_sources_of_dead_letters_are_listed(make_queue: MakeQueue) -> None:
     assert set(answer["queueUrls"]) == sources
 
 
-@pytest.mark.parametrize(
-    "explicit", [pytest.param(False, id="to the source"), pytest.param(True, id="by name")]
-)
+@pytest.mark.parametrize("explicit", [pytest.param(False, id="to the source"), pytest.param(True, id="by name")])
 def test_move_task_brings_dead_letters_back(make_queue: MakeQueue, explicit: bool) -> None:
     dead = make_queue()
     queue = make_queue(dead_letters=dead)

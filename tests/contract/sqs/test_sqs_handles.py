@@ -104,9 +104,7 @@ def test_visibility_is_refused_after_deletion(standard: ContractQueue) -> None:
     assert code(error) == "InvalidParameterValue"
 
 
-@pytest.mark.parametrize(
-    "seconds", [pytest.param(-1, id="negative"), pytest.param(43_201, id="over 12 hours")]
-)
+@pytest.mark.parametrize("seconds", [pytest.param(-1, id="negative"), pytest.param(43_201, id="over 12 hours")])
 def test_visibility_out_of_range_is_refused(fifo: ContractQueue, seconds: int) -> None:
     fifo.send("a")
     message = fifo.receive()[0]

@@ -21,9 +21,7 @@ def test_creating_the_same_queue_finds_it(fifo: ContractQueue) -> None:
 
 def test_creating_it_with_other_attributes_is_refused(fifo: ContractQueue) -> None:
     with pytest.raises(ClientError) as error:
-        fifo.client.create_queue(
-            QueueName=name_of(fifo), Attributes={"FifoQueue": "true", "VisibilityTimeout": "99"}
-        )
+        fifo.client.create_queue(QueueName=name_of(fifo), Attributes={"FifoQueue": "true", "VisibilityTimeout": "99"})
 
     assert code(error) == "QueueAlreadyExists"
 

@@ -132,9 +132,7 @@ def test_killed_server_comes_back_with_its_queues_empty(start: Start, declared: 
 @pytest.mark.parametrize(
     "number", [pytest.param(signal.SIGTERM, id="SIGTERM"), pytest.param(signal.SIGINT, id="SIGINT")]
 )
-def test_signal_ends_it_at_once_beside_an_open_poll(
-    start: Start, declared: Path, number: signal.Signals
-) -> None:
+def test_signal_ends_it_at_once_beside_an_open_poll(start: Start, declared: Path, number: signal.Signals) -> None:
     server = start("--queues", str(declared))
     with socket.create_connection(("127.0.0.1", server.port), timeout=END_SECONDS) as connection:
         connection.sendall(request("ReceiveMessage", {"QueueUrl": "work.fifo", "WaitTimeSeconds": 20}))
@@ -174,9 +172,7 @@ def test_poll_of_a_client_that_left_gets_no_message(start: Start, declared: Path
 
 def test_requests_sent_ahead_are_answered_in_turn(start: Start, declared: Path) -> None:
     server = start("--queues", str(declared))
-    ahead = request("GetQueueUrl", {"QueueName": "work.fifo"}) + request(
-        "GetQueueUrl", {"QueueName": "dead.fifo"}
-    )
+    ahead = request("GetQueueUrl", {"QueueName": "work.fifo"}) + request("GetQueueUrl", {"QueueName": "dead.fifo"})
 
     with socket.create_connection(("127.0.0.1", server.port), timeout=END_SECONDS) as connection:
         # Byte by byte in the middle: a request may be cut anywhere.

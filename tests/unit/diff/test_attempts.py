@@ -45,9 +45,7 @@ def empty(since: timedelta, until: timedelta = timedelta(0)) -> QueueEvidence:
         pytest.param(
             queued(), NOTHING, Postpone(ID, 0, NOW + 5 * MINUTE), id="queued without evidence: looked at again"
         ),
-        pytest.param(
-            queued(checks=2), NOTHING, Postpone(ID, 2, NOW + 20 * MINUTE), id="at doubling intervals"
-        ),
+        pytest.param(queued(checks=2), NOTHING, Postpone(ID, 2, NOW + 20 * MINUTE), id="at doubling intervals"),
         pytest.param(
             queued(checks=50, queue_by=NOW + 9 * HOUR), NOTHING, Postpone(ID, 50, NOW + HOUR), id="of at most an hour"
         ),
@@ -78,7 +76,15 @@ def empty(since: timedelta, until: timedelta = timedelta(0)) -> QueueEvidence:
         pytest.param(
             queued(queue_by=NOW),
             empty(HOUR),
-            Close(ID, A.QUEUED, A.TIMED_OUT, Reason.QUEUE_TIMEOUT, "no worker claimed it within its queueTimeout", None, "QueueTimeout"),
+            Close(
+                ID,
+                A.QUEUED,
+                A.TIMED_OUT,
+                Reason.QUEUE_TIMEOUT,
+                "no worker claimed it within its queueTimeout",
+                None,
+                "QueueTimeout",
+            ),
             id="past its queueTimeout",
         ),
         pytest.param(attempt(A.RUNNING, SECOND), NOTHING, None, id="running within its time"),
@@ -98,10 +104,13 @@ def empty(since: timedelta, until: timedelta = timedelta(0)) -> QueueEvidence:
         ),
         pytest.param(attempt(A.COMMITTED, SECOND), NOTHING, None, id="committed, report to come"),
         pytest.param(
-            attempt(A.COMMITTED), NOTHING, Close(ID, A.COMMITTED, A.SUCCEEDED, Reason.SUCCEEDED), id="committed, no report"
+            attempt(A.COMMITTED),
+            NOTHING,
+            Close(ID, A.COMMITTED, A.SUCCEEDED, Reason.SUCCEEDED),
+            id="committed, no report",
         ),
     ],
-)  # fmt: skip
+)
 def test_check(seen: LiveAttempt, queue: QueueEvidence, expected: AttemptAction | None) -> None:
     assert check(seen, queue, NOW, cancelled=False) == expected
 
@@ -187,4 +196,4 @@ def test_lost(evidence: QueueEvidence, expected: bool) -> None:
     ],
 )
 def test_dead_letter(seen: LiveAttempt, delivery: int, strikes: int, expected: AttemptAction | None) -> None:
-    assert dead_letter(seen, delivery, strikes) == expected
+    assert dead_letter(seen, delivery, strikes, NOW - HOUR) == expected

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from controller.diff.dags import DagPlan, DagView, NewRun, diff
 from crds.dag import Catchup, Concurrency, ConcurrencyPolicy, DagSpec, Schedule
 from crds.names import RunUid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -50,7 +52,7 @@ def view(
         schedules=(Schedule(name="s", cron="0 * * * *", **schedule),),
         concurrency=Concurrency(max_active_runs=most, policy=policy),
         suspend=suspend,
-        tasks=TASKS,  # type: ignore[arg-type]
+        tasks=TASKS,
     )
     return DagView(spec, 1, {"s": TICK - missed * HOUR}, uids(running), uids(pending))
 

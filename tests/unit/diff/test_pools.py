@@ -65,7 +65,9 @@ def test_a_visible_message_alone_asks_for_a_task() -> None:
         pytest.param(view(worker("a", 0)), {"a": Reason.LEASE_EXPIRED}, id="lease over"),
         pytest.param(view(worker("a", -99), open_since=NOW - 9 * SECOND), {}, id="heartbeats could not arrive"),
         pytest.param(
-            view(worker("a", -99), open_since=NOW - 10 * SECOND), {"a": Reason.LEASE_EXPIRED}, id="they could for a lease"
+            view(worker("a", -99), open_since=NOW - 10 * SECOND),
+            {"a": Reason.LEASE_EXPIRED},
+            id="they could for a lease",
         ),
         pytest.param(
             view(worker("a", 9, task="t"), stopped={"t": StoppedTask(Reason.SPOT_INTERRUPTION, "")}),
@@ -73,7 +75,9 @@ def test_a_visible_message_alone_asks_for_a_task() -> None:
             id="its ECS task stopped",
         ),
         pytest.param(
-            view(worker("a", 9), stopped={"t": StoppedTask(Reason.SPOT_INTERRUPTION, "")}), {}, id="another's task stopped"
+            view(worker("a", 9), stopped={"t": StoppedTask(Reason.SPOT_INTERRUPTION, "")}),
+            {},
+            id="another's task stopped",
         ),
     ],
 )

@@ -40,7 +40,10 @@ RUNNING = found(A.RUNNING)
             id="failure",
         ),
         pytest.param(
-            RUNNING, report("failed", "OutOfMemory"), Ended(A.FAILED, R.OUT_OF_MEMORY), id="failure with a reason of ours"
+            RUNNING,
+            report("failed", "OutOfMemory"),
+            Ended(A.FAILED, R.OUT_OF_MEMORY),
+            id="failure with a reason of ours",
         ),
         pytest.param(RUNNING, report("failed", "Nonsense"), Ended(A.FAILED, R.USER_ERROR), id="with an unknown reason"),
         pytest.param(RUNNING, report("failed"), Ended(A.FAILED, R.USER_ERROR), id="without an error"),
@@ -49,7 +52,10 @@ RUNNING = found(A.RUNNING)
         pytest.param(RUNNING, report("cancelled"), Ended(A.CANCELLED, R.CANCELLED), id="cancelled"),
         pytest.param(RUNNING, report("lost"), Ended(A.LOST, R.CHILD_DIED), id="the child died"),
         pytest.param(
-            found(A.RUNNING, cancelling=True), report("lost"), Ended(A.CANCELLED, R.CANCELLED), id="it died of the cancel"
+            found(A.RUNNING, cancelling=True),
+            report("lost"),
+            Ended(A.CANCELLED, R.CANCELLED),
+            id="it died of the cancel",
         ),
         pytest.param(
             found(A.RUNNING, cancelling=True),
@@ -69,6 +75,7 @@ RUNNING = found(A.RUNNING)
             pytest.param(found(phase, reported=True), report("succeeded"), "recorded", id=f"repeated, {phase}")
             for phase in sorted(set(A) - LIVE_ATTEMPT)
         ),
+        pytest.param(found(A.SUCCEEDED), report("succeeded"), "recorded", id="ended by its commit before"),
         pytest.param(found(A.LOST), report("succeeded"), "stale", id="given up before"),
         pytest.param(found(A.TIMED_OUT), report("succeeded"), "stale", id="timed out before"),
     ],

@@ -22,9 +22,7 @@ S, N, O, D = When.ALL_SUCCESS, When.NONE_FAILED, When.ONE_FAILED, When.ALL_DONE 
         pytest.param(
             Upstream(1, failed=1), {S: UPSTREAM_FAILED, N: UPSTREAM_FAILED, O: READY, D: None}, id="one failed early"
         ),
-        pytest.param(
-            Upstream(failed=2), {S: UPSTREAM_FAILED, N: UPSTREAM_FAILED, O: READY, D: READY}, id="all failed"
-        ),
+        pytest.param(Upstream(failed=2), {S: UPSTREAM_FAILED, N: UPSTREAM_FAILED, O: READY, D: READY}, id="all failed"),
         pytest.param(Upstream(0, 1, skipped=1), {S: SKIPPED, N: READY, O: RULE_NOT_MET, D: READY}, id="one skipped"),
         pytest.param(Upstream(1, skipped=1), {S: None, N: None, O: None, D: None}, id="one skipped, one to come"),
         pytest.param(

@@ -10,7 +10,7 @@ import pytest
 from controller.actions import Close, EndRun, Plan, RequestCancel, TaskKey, TaskStep
 from controller.diff.attempts import CANCEL_GRACE, LiveAttempt
 from controller.diff.rules import Upstream
-from controller.diff.runs import CANCELLED_AT_ONCE, BackedOff, Candidate, RunView, Tally, diff
+from controller.diff.runs import CANCEL_LOOK, CANCELLED_AT_ONCE, BackedOff, Candidate, RunView, Tally, diff
 from crds.dag import When
 from crds.names import AttemptId, RunUid
 from crds.phases import RUN_TRANSITIONS, AttemptPhase, RunPhase, TaskPhase
@@ -101,7 +101,11 @@ CANCEL = Reason.CANCELLED
         ),
         pytest.param(
             view(cancel_reason=CANCEL, attempts=(live(A.QUEUED),)),
-            Plan((Close(AttemptId("r/a/0/1"), A.QUEUED, A.CANCELLED, CANCEL),), cancel=CANCELLED_AT_ONCE),
+            Plan(
+                (Close(AttemptId("r/a/0/1"), A.QUEUED, A.CANCELLED, CANCEL),),
+                cancel=CANCELLED_AT_ONCE,
+                wake_at=NOW + CANCEL_LOOK,
+            ),
             id="cancelled: unclaimed attempts end",
         ),
         pytest.param(
@@ -109,7 +113,7 @@ CANCEL = Reason.CANCELLED
             Plan(
                 (RequestCancel(AttemptId("r/a/0/1"), NOW + CANCEL_GRACE),),
                 cancel=CANCELLED_AT_ONCE,
-                wake_at=NOW + CANCEL_GRACE,
+                wake_at=NOW + CANCEL_LOOK,
             ),
             id="cancelled: running attempts are told",
         ),

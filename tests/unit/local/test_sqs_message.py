@@ -39,9 +39,7 @@ def test_text_md5() -> None:
     [
         pytest.param(Draft(message_body="abc"), 3, id="ascii"),
         pytest.param(Draft(message_body="é€"), 5, id="bytes, not characters"),
-        pytest.param(
-            Draft(message_body="", message_attributes={"n": JEDI["Hello"]}), 12, id="name, type and value"
-        ),
+        pytest.param(Draft(message_body="", message_attributes={"n": JEDI["Hello"]}), 12, id="name, type and value"),
     ],
 )
 def test_size(draft: Draft, size: int) -> None:

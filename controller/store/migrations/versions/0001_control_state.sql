@@ -495,6 +495,10 @@ BEGIN
                        CASE WHEN updates IS NULL THEN 'DO NOTHING' ELSE 'DO UPDATE SET ' || updates END);
     END CASE;
     GET DIAGNOSTICS merged = ROW_COUNT;
+    -- The planner, and people who look, should not wait for autovacuum to learn what a new table holds.
+    IF p_mode = 'replace' OR (SELECT reltuples FROM pg_class WHERE oid = target::regclass) < 0 THEN
+        EXECUTE format('ANALYZE %s', target);
+    END IF;
     RETURN merged;
 END
 $$;

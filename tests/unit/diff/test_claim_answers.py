@@ -12,7 +12,9 @@ ME = Claimant("p", "r1", "w1")
 A = AttemptPhase
 
 
-def asked(phase: AttemptPhase, request: str | None = None, worker: str | None = None, *, cancelled: bool = False) -> Asked:
+def asked(
+    phase: AttemptPhase, request: str | None = None, worker: str | None = None, *, cancelled: bool = False
+) -> Asked:
     return Asked(phase, "p", request, worker, cancelled)
 
 
@@ -25,11 +27,17 @@ def asked(phase: AttemptPhase, request: str | None = None, worker: str | None = 
         pytest.param(asked(A.PENDING), ME, Answer("grant"), id="pending: the message was faster than its record"),
         pytest.param(asked(A.QUEUED, cancelled=True), ME, Answer("drop", Reason.CANCELLED), id="of a cancelled run"),
         pytest.param(
-            asked(A.QUEUED), Claimant("p", "r1", "w1", drain=True), Answer("later", Reason.BUSY), id="by a draining worker"
+            asked(A.QUEUED),
+            Claimant("p", "r1", "w1", drain=True),
+            Answer("later", Reason.BUSY),
+            id="by a draining worker",
         ),
         pytest.param(asked(A.RUNNING, "r1", "w1"), ME, Answer("again"), id="the same request"),
         pytest.param(
-            asked(A.RUNNING, "r1", "w1"), Claimant("p", "r1", "w1", drain=True), Answer("again"), id="even when draining"
+            asked(A.RUNNING, "r1", "w1"),
+            Claimant("p", "r1", "w1", drain=True),
+            Answer("again"),
+            id="even when draining",
         ),
         pytest.param(asked(A.COMMITTED, "r1", "w1"), ME, Answer("again"), id="the same request, committed meanwhile"),
         pytest.param(asked(A.RUNNING, "r2", "w1"), ME, Answer("drop", Reason.ALREADY_CLAIMED), id="another request"),
