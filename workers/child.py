@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 
-from workers.guard import die_with
+from workers.guard import adopt_orphans, die_with
 
 
 def main() -> None:
     """Load what most attempts need, then run what the worker sends, until it closes the socket."""
     parent, descriptor = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
+    adopt_orphans()
     faulthandler.enable()
     # User code may send itself a Ctrl-C: an exception there, never our end.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+import psutil
 import structlog
 
 from workers.guard import Guard
@@ -64,7 +65,12 @@ class Child:
         if self._killed:
             return self.process.returncode
         self._killed = True
+        # Daemons have left the group; they are known only while the child lives, which adopts them.
+        started = _descendants(self.process.pid)
         self._signal(signal.SIGKILL)
+        for process in started:
+            with suppress(psutil.Error):
+                process.kill()
         self._guard.forget(self.process.pid)
         try:
             return self.process.wait(REAP_SECONDS)
@@ -203,6 +209,12 @@ class Children:
         os.set_blocking(child.stderr, False)
         self._metrics.child_starts.inc()
         return child
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
 
 
 def _minimal(environment: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +18,7 @@ from controller.store import pools
 from crds.names import dead_letter_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_sqs import SQSClient
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 LOOK_EVERY = 0.5
+LOOK_ANYWAY = 15.0
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 STOP_TIMEOUT = 30
@@ -36,7 +38,10 @@ RETENTION_SECONDS = 14 * 86_400
 
 
 class Provisioner(Background):
-    """One thread that compares the applied pools with what the local servers have."""
+    """One thread that compares the applied pools with what the local servers have.
+
+    `servers` returns something that differs after a local server was started anew.
+    """
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Provisioner(Background):
         ecs: ECSClient,
         cluster: str,
         worker_environment: Mapping[str, str],
+        servers: Callable[[], object],
     ) -> None:
         super().__init__("provisioner")
         self._conninfo = conninfo
@@ -56,6 +62,7 @@ class Provisioner(Background):
         self._ecs = ecs
         self._cluster = cluster
         self._environment = worker_environment
+        self._servers = servers
 
     def run(self) -> None:
         """Compare and act, again and again."""
@@ -63,14 +70,24 @@ class Provisioner(Background):
         while not self.stopping.wait(LOOK_EVERY):
             try:
                 with psycopg.connect(
-                    self._conninfo, options="-c search_path=setpoint", connect_timeout=5
+                    self._conninfo, options="-c search_path=setpoint", connect_timeout=5, autocommit=True
                 ) as connection:
-                    found = list(pools.read(connection).values())
-                self.provision(found)
+                    self._watch(connection)
             except (psycopg.Error, ClientError, BotoCoreError) as error:
                 if str(error) != said:
                     log.warning("cannot provision; trying again", error=str(error).strip())
                 said = str(error)
+
+    def _watch(self, connection: psycopg.Connection) -> None:
+        """Provision whenever a pool or a local server has changed, and every LOOK_ANYWAY."""
+        seen: object = None
+        since = 0.0
+        while not self.stopping.wait(LOOK_EVERY):
+            found = list(pools.read(connection).values())
+            now = (found, self._servers())
+            if now != seen or time.monotonic() - since > LOOK_ANYWAY:
+                self.provision(found)
+                seen, since = now, time.monotonic()
 
     def provision(self, wanted: list[Pool]) -> None:
         """Make queues and services match the pools."""

@@ -127,7 +127,9 @@ class System:
             "SETPOINT_HOT_DSN": worker_dsn,
             "SETPOINT_CACHE_DIR": str(self.layout.cache),
         }
-        self._provisioner = _provisioner(dsn, self.layout, secrets, aws, worker)
+        self._provisioner = _provisioner(
+            dsn, self.layout, secrets, aws, worker, lambda: (supervisor.pid("sqs"), supervisor.pid("ecs"))
+        )
         self._provisioner.start()
         self._ticker = Ticker(self.url, self.layout.events_token)
         self._ticker.start()
@@ -166,12 +168,10 @@ class System:
         )
 
     def _start_aws(self, supervisor: Supervisor, sqs: int, ecs: int) -> None:
-        for path, empty in (
-            (self.layout.queues, b"[]"),
-            (self.layout.services, msgspec.json.encode({"cluster": CLUSTER})),
-        ):
-            if not path.exists():
-                path.write_bytes(empty)
+        if not self.layout.queues.exists():
+            self.layout.queues.write_bytes(b"[]")
+        # The services of an earlier life name its ports; their workers would reach nobody.
+        self.layout.services.write_bytes(msgspec.json.encode({"cluster": CLUSTER}))
         supervisor.keep(Program("sqs", "controller.local.sqs", (f"--port={sqs}", f"--queues={self.layout.queues}")))
         arguments = (
             f"--port={ecs}",
@@ -211,13 +211,18 @@ def _aws_environment(sqs: int, ecs: int) -> dict[str, str]:
 
 
 def _provisioner(
-    dsn: str, layout: Layout, secrets: LocalSecrets, aws: dict[str, str], worker: dict[str, str]
+    dsn: str,
+    layout: Layout,
+    secrets: LocalSecrets,
+    aws: dict[str, str],
+    worker: dict[str, str],
+    servers: Callable[[], object],
 ) -> Provisioner:
     session = boto3.Session("local", "local", region_name=REGION)
     config = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=2, read_timeout=10)
     sqs = session.client("sqs", endpoint_url=aws["AWS_ENDPOINT_URL_SQS"], config=config)
     ecs = session.client("ecs", endpoint_url=aws["AWS_ENDPOINT_URL_ECS"], config=config)
-    return Provisioner(dsn, layout, secrets, sqs, ecs, CLUSTER, worker)
+    return Provisioner(dsn, layout, secrets, sqs, ecs, CLUSTER, worker, servers)
 
 
 def _bootstrap(connection: psycopg.Connection, password: str) -> None:

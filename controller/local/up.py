@@ -51,7 +51,9 @@ def configure() -> None:
 def _greet(system: System, dags: Path) -> None:
     _say("")
     _say(f"Setpoint is up: {system.url}")
-    _say(f"  DAGs            {dags}/ (watched: save a file and see it converge)")
+    watched = "watched: save a file and see it converge"
+    missing = "does not exist, so nothing is applied; name another by --dags"
+    _say(f"  DAGs            {dags}/ ({watched if dags.is_dir() else missing})")
     _say(f"  data, logs      {system.layout.root}")
     _say(f"  example data    {system.examples_url}")
     _say("Beside it:  setpoint get dags · setpoint trigger flights --wait · setpoint events -w")
