@@ -20,8 +20,10 @@ Dags = Annotated[Path | None, typer.Option(help="The folder of resources to appl
 def up(
     data_dir: DataDir = None,
     dags: Dags = None,
-    port: Annotated[int | None, typer.Option(help="The API's port; by default 8080.")] = None,
-    examples_port: Annotated[int | None, typer.Option(help="The port of the example data; by default 8089.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; by default 8080.")] = None,
+    examples_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port of the example data; by default 8089.")
+    ] = None,
 ) -> None:
     """Run the whole system on this machine until Ctrl-C."""
     _run("controller.local.up", data_dir=data_dir, dags=dags, port=port, examples_port=examples_port)

@@ -16,7 +16,7 @@ from controller.cli.client import Client
 from controller.cli.errors import CliError
 from controller.cli.progress import follow_run
 from controller.cli.target import Target
-from controller.local.layout import DEFAULT_DATA_DIR, DataDirInUseError
+from controller.local.layout import DEFAULT_DATA_DIR, DataDirInUseError, DataDirUnusableError
 from controller.local.postgres import PostgresNotFoundError
 from controller.local.system import Options, PortTakenError, System
 from controller.local.up import configure
@@ -41,7 +41,7 @@ def main(data_dir: Path = DEFAULT_DATA_DIR, dags: Path = Path("dags")) -> int:
             return _run(system, dags, console)
     except DataDirInUseError as error:
         sys.stderr.write(f"setpoint demo: {error}; in it, run `setpoint trigger {DAG} --wait`\n")
-    except (CliError, PortTakenError, PostgresNotFoundError, TimeoutError) as error:
+    except (CliError, DataDirUnusableError, PortTakenError, PostgresNotFoundError, TimeoutError) as error:
         sys.stderr.write(f"setpoint demo: {error}\n")
     except KeyboardInterrupt:
         sys.stderr.write("setpoint demo: stopped; the run goes on at the next `setpoint up`\n")

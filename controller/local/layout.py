@@ -26,6 +26,10 @@ class DataDirInUseError(RuntimeError):
     """Another system runs over the same data folder."""
 
 
+class DataDirUnusableError(RuntimeError):
+    """The data folder cannot be created or written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The paths below a data folder."""
@@ -78,10 +82,15 @@ class Layout:
         return self.root / "context.json"
 
     def lock(self) -> IO[str]:
-        """Create the folders and take the data folder for this process; raise DataDirInUseError."""
-        for folder in (self.root, self.objects, self.logs, self.cache):
-            folder.mkdir(parents=True, exist_ok=True)
-        handle = (self.root / "lock").open("a+")
+        """Create the folders and take the data folder for this process; raise DataDirInUseError, DataDirUnusableError."""
+        try:
+            for folder in (self.root, self.objects, self.logs, self.cache):
+                folder.mkdir(parents=True, exist_ok=True)
+            handle = (self.root / "lock").open("a+")
+        except OSError as error:
+            raise DataDirUnusableError(
+                f"{self.root} cannot be the data folder ({error.strerror}); name another by --data-dir"
+            ) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -30,7 +30,8 @@ LOOK_EVERY = 0.5
 LOOK_ANYWAY = 15.0
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-STOP_TIMEOUT = 30
+# Below the supervisor's STOP_WITHIN, so that workers report what they evict before `up` ends ECS and them.
+STOP_TIMEOUT = 15
 # The queue's default; workers shorten it for what they receive.
 VISIBILITY_SECONDS = 300
 MAX_RECEIVES = 3

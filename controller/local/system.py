@@ -29,9 +29,10 @@ from controller.local.layout import (
 from controller.local.postgres import find_binaries
 from controller.local.postgres.cluster import HOST
 from controller.local.postgres.server import Server
-from controller.local.provisioner import REGION, Provisioner
+from controller.local.provisioner import REGION, STOP_TIMEOUT, Provisioner
 from controller.local.supervisor import Program, Supervisor, until
 from controller.local.ticker import Ticker
+from controller.store import attempts
 from controller.store.migrate import CONTROLLER_LIMITS, WORKER_LIMITS, ensure_login, migrate
 
 if TYPE_CHECKING:
@@ -162,10 +163,11 @@ class System:
         with psycopg.connect(migrator) as connection:
             ensure_login(connection, DISPATCHER, secrets.login(DISPATCHER), "setpoint_controller", CONTROLLER_LIMITS)
             ensure_login(connection, WORKER, secrets.login(WORKER), "setpoint_worker", WORKER_LIMITS)
-        return (
-            server.dsn(DISPATCHER, DATABASE, secrets.login(DISPATCHER)),
-            server.dsn(WORKER, DATABASE, secrets.login(WORKER)),
-        )
+        dispatcher = server.dsn(DISPATCHER, DATABASE, secrets.login(DISPATCHER))
+        with psycopg.connect(dispatcher, options="-c search_path=setpoint") as connection:
+            # The local SQS keeps nothing: what an earlier life had queued is gone, and nobody need wait to find out.
+            attempts.forget_sent(connection)
+        return dispatcher, server.dsn(WORKER, DATABASE, secrets.login(WORKER))
 
     def _start_aws(self, supervisor: Supervisor, sqs: int, ecs: int) -> None:
         if not self.layout.queues.exists():
@@ -180,6 +182,7 @@ class System:
             f"--events-url={self.url}/v1/events",
             f"--events-token-file={self.layout.events_token}",
             f"--secrets={self.layout.secrets}",
+            f"--stop-grace={STOP_TIMEOUT}",
         )
         supervisor.keep(Program("ecs", "controller.local.ecs", arguments))
         for name, port in (("sqs", sqs), ("ecs", ecs)):

@@ -6,13 +6,16 @@ import logging
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
-from controller.local.layout import DEFAULT_DATA_DIR, DataDirInUseError
+from controller.local.layout import DEFAULT_DATA_DIR, DataDirInUseError, DataDirUnusableError
 from controller.local.postgres import PostgresNotFoundError
 from controller.local.system import Options, PortTakenError, System
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(
@@ -20,20 +23,29 @@ def main(
 ) -> int:
     """Start everything, wait for SIGINT or SIGTERM, stop everything; return the exit status."""
     configure()
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    for number in _STOPPING:
+        signal.signal(number, _interrupt)
     try:
-        system = System(Options(data_dir, dags if dags.is_dir() else None, port, examples_port), _say)
-        with system:
+        with System(Options(data_dir, dags if dags.is_dir() else None, port, examples_port), _say) as system:
             _greet(system, dags)
-            stopping.wait()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
             _say("stopping …")
-    except (DataDirInUseError, PortTakenError, PostgresNotFoundError, TimeoutError) as error:
+    except KeyboardInterrupt:
+        _say("stopped while it was starting")
+        return 0
+    except (DataDirInUseError, DataDirUnusableError, PortTakenError, PostgresNotFoundError, TimeoutError) as error:
         sys.stderr.write(f"setpoint up: {error}\n")
         return 1
     _say("stopped; the next `setpoint up` continues where this one stopped")
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    """Stop at the first signal, also while starting; later ones must not disturb the stop."""
+    for number in _STOPPING:
+        signal.signal(number, lambda *_: None)
+    raise KeyboardInterrupt
 
 
 def configure() -> None:

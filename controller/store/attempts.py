@@ -86,6 +86,11 @@ _AGAIN: LiteralString = """
      WHERE id = ANY(%(ids)s) AND phase IN ('Pending', 'Queued')
 """
 
+# The next look finds them as never sent, and sends the same delivery.
+_FORGET_SENT: LiteralString = """
+    UPDATE attempt SET sent_at = NULL, next_check_at = now() WHERE phase IN ('Pending', 'Queued')
+"""
+
 _POSTPONE: LiteralString = """
     UPDATE attempt SET checks = attempt.checks + 1, next_check_at = later.until
       FROM unnest(%(ids)s::text[], %(checks)s::int[], %(untils)s::timestamptz[]) AS later(id, checks, until)
@@ -235,6 +240,11 @@ def redeliver(
         },
     )
     return [(AttemptId(r[0]), r[1], r[2]) for r in rows]
+
+
+def forget_sent(connection: psycopg.Connection) -> None:
+    """Take every unclaimed message as lost: for a system whose queues are known to be new and empty."""
+    connection.execute(_FORGET_SENT)
 
 
 def again(connection: psycopg.Connection, ids: Sequence[AttemptId], now: datetime, send_within: timedelta) -> None:
