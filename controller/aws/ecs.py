@@ -41,6 +41,10 @@ class Services(Protocol):
         """Return which of the tasks ECS says are STOPPED, and why. A task that ECS does not know is not stopped."""
         ...
 
+    def stop(self, task: str, reason: str) -> None:
+        """Have a task stopped: SIGTERM, then SIGKILL; its service starts another."""
+        ...
+
 
 class EcsServices:
     """Services by boto3."""
@@ -60,6 +64,11 @@ class EcsServices:
         """Set how many tasks a service shall run."""
         with calling("ecs", "UpdateService"):
             self._client.update_service(cluster=self._cluster, service=service, desiredCount=count)
+
+    def stop(self, task: str, reason: str) -> None:
+        """Have a task stopped."""
+        with calling("ecs", "StopTask"):
+            self._client.stop_task(cluster=self._cluster, task=task, reason=reason)
 
     def stopped(self, tasks: Sequence[str]) -> Mapping[str, StoppedTask]:
         """Return which of the tasks ECS says are STOPPED, and why."""

@@ -55,6 +55,8 @@ class PoolView:
     open_since: datetime
     busy_until: datetime | None
     """When demand last needed what is desired now."""
+    running: int | None = None
+    """How many tasks the service runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class PoolPlan:
     desired: int | None = None
     drain: tuple[WorkerId, ...] = ()
     undrain: tuple[WorkerId, ...] = ()
+    stop: tuple[str, ...] = ()
+    """ECS tasks that run on although their worker fell silent: it may be frozen, and holds the place of a live one."""
     wake_at: datetime | None = None
 
 
@@ -83,9 +87,11 @@ def diff(view: PoolView, now: datetime, *, scales: bool) -> PoolPlan:
     gone = _gone(view, now)
     left = [w for w in view.workers if w.id not in {g.id for g in gone}]
     desired, wake = _desired(view, now) if scales else (None, None)
-    drain, undrain = _drain(left, view.desired if desired is None else desired, now)
+    drain, undrain = _drain(left, view, view.desired if desired is None else desired, now)
     wakes = [max(w.heartbeat_by, view.open_since + LEASE) for w in left]
-    return PoolPlan(gone, desired, drain, undrain, min([*wakes, *([wake] if wake else [])], default=None))
+    silent = {g.id for g in gone if g.reason is Reason.LEASE_EXPIRED}
+    stop = tuple(w.ecs_task for w in view.workers if w.id in silent and w.ecs_task)
+    return PoolPlan(gone, desired, drain, undrain, stop, min([*wakes, *([wake] if wake else [])], default=None))
 
 
 def wanted(spec: WorkerPoolSpec, demand: int, visible: int) -> int:
@@ -132,12 +138,14 @@ def _desired(view: PoolView, now: datetime) -> tuple[int | None, datetime | None
 
 
 def _drain(
-    workers: Sequence[WorkerView], desired: int | None, now: datetime
+    workers: Sequence[WorkerView], view: PoolView, desired: int | None, now: datetime
 ) -> tuple[tuple[WorkerId, ...], tuple[WorkerId, ...]]:
     """Return who shall start to drain and who shall stop: the surplus, least busy first."""
     if desired is None:
         return (), ()
-    surplus = max(len(workers) - desired, 0)
+    # A worker whose task is gone is known for a lease longer, and must not count against those that run.
+    there = len(workers) if view.running is None else min(len(workers), view.running)
+    surplus = max(there - desired, 0)
     # Whoever is silent may be gone already, and must not make a worker that is heard the surplus. Those that drain come next,
     # so that the choice does not wander from pass to pass.
     order = sorted(workers, key=lambda w: (now - w.renewed_at < SILENT_AFTER, not w.drain, w.live, w.id))

@@ -80,9 +80,18 @@ class PoolReconciler:
         self._wake({Key(Kind.SLOTS, p) for p in freed} | {Key(Kind.RUN, r) for r in runs})
         if plan.desired is not None:
             self._services.set_desired(service_name(pool), plan.desired)
+        self._stop(plan.stop)
         if plan.gone or plan.desired is not None:
             log.info("reconciled", controller="pools", pool=pool.name, gone=len(plan.gone), desired=plan.desired)
         return LOOK_EVERY if plan.wake_at is None else max(plan.wake_at - now, timedelta(milliseconds=50))
+
+    def _stop(self, tasks: Sequence[str]) -> None:
+        for task in tasks:
+            try:
+                self._services.stop(task, "its worker fell silent")
+            except SetpointError as error:
+                # The attempts are given up already; only the replacement waits for a person or for ECS itself.
+                log.warning("ECS does not stop a silent worker", task=task, error=str(error))
 
     def _look(self, pool: Pool) -> tuple[ServiceCounts | None, Mapping[str, StoppedTask]]:
         with self._database.connection() as connection:
@@ -113,6 +122,7 @@ class PoolReconciler:
             stopped,
             workers.open_since(connection, now) or now,
             seen.busy_at,
+            None if counts is None else counts.running,
         )
         return view, diff(view, now, scales=self._scales)
 

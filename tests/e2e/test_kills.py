@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from e2e_processes import family, still_alive
 from e2e_system import eventually
@@ -152,17 +154,20 @@ def test_a_worker_that_wakes_up_too_late(system: Up) -> None:
     worker.send_signal(signal.SIGSTOP)
     try:
         eventually("its attempt is given up", lambda: system.attempts(run, "work")[0] == ("Lost", "LeaseExpired"))
-        # The queue may hand the message to the sleeper first, whose poll is still open; then it comes again.
-        assert system.ended(run, 120) == "Succeeded"
-        # The task itself was not stopped: it ends only now, and tries to commit.
+        # The task itself was not suspended: it ends only now, and tries to commit.
         gate.open()
         gate.passed("work")
+        # The queue may hand the message to the sleeper first, whose poll is still open; then it comes again.
+        assert system.ended(run, 120) == "Succeeded"
+        # A frozen worker holds the place of a live one, so ECS is told to stop it.
+        eventually("the sleeper is stopped", lambda: not worker.is_running())
     finally:
-        worker.send_signal(signal.SIGCONT)
+        with suppress(psutil.NoSuchProcess):
+            worker.send_signal(signal.SIGCONT)
     assert system.effects(run) == [("work", 2)]
     assert system.attempts(run, "work") == [("Lost", "LeaseExpired"), ("Succeeded", "Succeeded")]
     assert "LeaseExpired" in {reason for reason, _ in system.events(run)}
-    # The sleeper is a worker like any other afterwards.
+    # Its replacement is a worker like any other.
     later = system.gate("zombie-later")
     later.open()
     again = [system.trigger("paired", gate=later.folder) for _ in range(8)]

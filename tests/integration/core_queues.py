@@ -138,12 +138,17 @@ class MemoryServices:
 
     services: dict[str, ServiceCounts] = field(default_factory=dict)
     gone: dict[str, StoppedTask] = field(default_factory=dict)
+    told_to_stop: list[str] = field(default_factory=list)
 
     def counts(self, service: str) -> ServiceCounts | None:
         return self.services.get(service)
 
     def set_desired(self, service: str, count: int) -> None:
-        self.services[service] = ServiceCounts(count, self.services[service].running)
+        # It grows at once and shrinks later, as ECS does with workers that are protected.
+        self.services[service] = ServiceCounts(count, max(count, self.services[service].running))
+
+    def stop(self, task: str, reason: str) -> None:
+        self.told_to_stop.append(task)
 
     def stopped(self, tasks: Sequence[str]) -> Mapping[str, StoppedTask]:
         return {t: self.gone[t] for t in tasks if t in self.gone}

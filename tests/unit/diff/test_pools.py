@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -90,6 +91,22 @@ def test_a_worker_given_up_carries_the_heartbeat_that_was_seen() -> None:
     assert gone == GoneWorker(
         WorkerId("a"), NOW - 15 * SECOND, Reason.LEASE_EXPIRED, "worker a has not been heard for 15 s"
     )
+
+
+def test_the_task_of_a_silent_worker_is_stopped() -> None:
+    seen = view(worker("a", -5, task="frozen"), worker("b", 5, task="well"), worker("c", -5))
+    assert diff(seen, NOW, scales=False).stop == ("frozen",)
+
+
+def test_the_task_of_a_stopped_worker_is_left_alone() -> None:
+    seen = view(worker("a", 9, task="t"), stopped={"t": StoppedTask(Reason.SPOT_INTERRUPTION, "")})
+    assert diff(seen, NOW, scales=False).stop == ()
+
+
+def test_a_worker_whose_task_is_gone_makes_no_other_surplus() -> None:
+    seen = view(worker("dead", 9), worker("fresh", 9), desired=1, demand=1)
+    assert diff(seen, NOW, scales=False).drain
+    assert diff(replace(seen, running=1), NOW, scales=False).drain == ()
 
 
 def test_it_wakes_when_the_first_lease_ends() -> None:
