@@ -29,12 +29,13 @@ print(child.pid, flush=True)
 time.sleep(600)
 """
 OWNER = """
-import subprocess, time
+import os, subprocess, time
 from controller.local.lifeline import Guard
 guard = Guard()
 child = subprocess.Popen(["sh", "-c", "sleep 600 & echo $!; wait"], start_new_session=True)
 guard.hold(child.pid)
-print(child.pid, flush=True)
+# One write: an unbuffered print makes two, and the shell prints into the same pipe.
+os.write(1, f"{child.pid}\\n".encode())
 time.sleep(600)
 """
 
