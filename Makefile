@@ -7,11 +7,14 @@ INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= 2
+SEEDS ?= 10000
+FROM ?= 0
+MINUTES ?= 2
 # Byte code makes process starts quick; some environments switch it off.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lint types imports unit schemas lock clean
+.PHONY: help install demo up test check lint types imports simulate mutants chaos bench unit schemas lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +57,18 @@ imports: $(TESTABLE)
 
 schemas: $(TESTABLE)
 	$(BIN)/python -m crds.schema --check
+
+simulate: $(TESTABLE) ## run SEEDS=10000 schedules of the simulation, in parallel
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --jobs $(WORKERS)
+
+mutants: $(TESTABLE) ## show that the simulation catches each planted bug
+	@$(BIN)/python -m tests.mutation
+
+chaos: $(TESTABLE) ## kill parts of the running system at random for MINUTES=2, then check its data
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+
+bench: $(TESTABLE) ## measure W1 to W5 and the rest, beside what others reach
+	@$(BIN)/python -m tests.benchmarks
 
 unit: $(TESTABLE) ## pass the tests that need no database
 	@$(BIN)/python -m pytest -n $(WORKERS) -q tests/unit tests/architecture

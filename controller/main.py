@@ -23,7 +23,9 @@ from pydantic import ValidationError
 
 from controller.api import app
 from controller.api.endpoint import ApiDeps
+from controller.api.grants import Grants
 from controller.api.protocol import WorkerProtocol
+from controller.api.reporting import Reporting
 from controller.api.resources import resource_routes
 from controller.api.tokens import ClaimTokens, Secrets, SharedTokens
 from controller.api.workers import WorkerApi
@@ -57,7 +59,9 @@ STOP_WITHIN = 10.0
 PEOPLE_CONNECTIONS = 8
 STUCK_AFTER = 120.0
 """A loop that has not looked at its queue for this many seconds makes /healthz fail."""
-RUN_BATCH, DAG_BATCH, POOL_BATCH = 200, 50, 10
+RUN_BATCH, DAG_BATCH, POOL_BATCH = 200, 50, 1
+POOL_THREADS = 4
+"""How many pools, and how many queues, are looked at side by side: a call to AWS that hangs holds up its own key alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +107,18 @@ class Dispatcher:
         self._loops = [
             Loop("runs", runs, run.reconcile, batch=RUN_BATCH, leads=leads),
             Loop("dags", dags, dag.reconcile, batch=DAG_BATCH, leads=leads),
-            Loop("pools", pools, pool.reconcile, batch=POOL_BATCH, leads=leads),
-            Loop("queues", queues, queue.reconcile, batch=POOL_BATCH, leads=leads),
+            Loop("pools", pools, pool.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
+            Loop("queues", queues, queue.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
         ]
         self._notifications = Notifications(self._connect, self._wakes.enqueue, leads)
         self._timers = Timers(database, clock, self._wakes.enqueue, leads)
         self._open_keeper = OpenKeeper(database, clock)
         signing_key = _required(world.secrets, settings.signing_key_secret)
-        protocol = WorkerProtocol(database, clock, revisions, ClaimTokens(signing_key.encode()), wake)
+        grants = Grants(revisions, ClaimTokens(signing_key.encode()))
+        protocol = WorkerProtocol(database, clock, grants, wake)
+        reporting = Reporting(database, clock, revisions, grants, wake, self._sender.send)
         shared = SharedTokens(world.secrets, lambda pool: settings.pool_token_prefix + pool, clock.monotonic)
-        self._worker_api = WorkerApi(protocol, shared, database, wake)
+        self._worker_api = WorkerApi(protocol, reporting, shared, database, wake)
         deps = ApiDeps(pool=self._people, clock=clock, ids=world.ids, wake=wake, objects=world.objects)
         self._app = app.build([*self._worker_api.routes(), *resource_routes(deps)], self._healthy, self._ready)
         self.server = app.Server(self._app, settings.host, settings.port)
@@ -210,7 +216,8 @@ def world(settings: Settings) -> World:
         max_pool_connections=16,
         retries={"mode": "standard", "max_attempts": 3},
         connect_timeout=3,
-        read_timeout=20,
+        # Whoever asked comes again by itself; a call that hangs must not hold up the look at a lease.
+        read_timeout=5,
     )
     objects = obstore.store.from_url(settings.object_store, **_mkdir(settings.object_store))
     return World(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
     from crds.names import AttemptId, DagUid, PoolUid, RunUid
     from crds.phases import AttemptPhase, RunPhase, TaskPhase
+
+# An index is a 32-bit integer in the store.
+_INDEX = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,6 @@ def parse_task_run_name(name: str) -> tuple[str, str, int] | None:
     """Return the run, task and index that a name stands for, or None."""
     run, _, rest = name.partition(".")
     task, _, index = rest.partition(".")
-    if not run or not task or not (index.isdecimal() or not index):
+    if not run or not task or not (_INDEX.fullmatch(index) or not index):
         return None
     return run, task, int(index or 0)

@@ -9,13 +9,21 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_BYTES = 10 * 2**20
 MAX_FILES = 2_000
 MAX_DEPTH = 16
 MAX_NAME = 512
+# What file systems allow between two slashes.
+MAX_PART = 255
 # The most that headers and the directory of a stored zip add to its files.
 _MAX_ARCHIVE = MAX_BYTES + MAX_FILES * (2 * MAX_NAME + 256)
 
@@ -54,6 +62,13 @@ def build(folder: Path) -> Bundle:
             bundle.writestr(_entry(name), content)
     data = archive.getvalue()
     return Bundle(hashlib.sha256(data).hexdigest(), data, tuple(name for name, _ in files))
+
+
+def check(data: bytes) -> None:
+    """Raise BundleError for bytes that no worker would unpack."""
+    with _opened(data) as bundle:
+        for entry in bundle.infolist():
+            _content(bundle, entry)
 
 
 def extract(data: bytes, digest: str, into: Path) -> Path:
@@ -147,18 +162,24 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _unpack(data: bytes, folder: Path) -> None:
+    with _opened(data) as bundle:
+        for entry in bundle.infolist():
+            _write(folder / PurePosixPath(entry.filename), _content(bundle, entry))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[zipfile.ZipFile]:
+    """Open a bundle whose directory can be trusted; raise BundleError, also for what is damaged inside."""
     if len(data) > _MAX_ARCHIVE:
         raise BundleError(f"the bundle has {len(data)} bytes, more than any folder gives")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-            entries = bundle.infolist()
-            _check_entries(entries)
-            for entry in entries:
-                _write(bundle, entry, folder)
+            _check_entries(bundle.infolist())
+            yield bundle
+    except BundleError:
+        raise
     # zipfile lets many kinds of errors out on damaged input, a NotImplementedError among them.
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError) as error:
-        if isinstance(error, BundleError):
-            raise
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError) as error:
         raise BundleError(f"the bundle cannot be unpacked: {error}") from error
 
 
@@ -170,6 +191,9 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
     names = {entry.filename for entry in entries}
     if len(names) != len(entries):
         raise BundleError("the bundle names a file twice")
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    if both := sorted(names & folders):
+        raise BundleError(f"{both[0]!r} in the bundle is a file and a folder")
     for entry in entries:
         # Zips made elsewhere may name no type.
         type_ = stat.S_IFMT(entry.external_attr >> 16)
@@ -182,16 +206,19 @@ def _check_name(name: str) -> None:
     parts = name.split("/")
     if any(part in {"", ".", ".."} for part in parts) or any(mark in name for mark in "\\:\0"):
         raise BundleError(f"{name!r} in the bundle leads out of its folder")
-    if len(parts) > MAX_DEPTH + 1 or len(name.encode()) > MAX_NAME:
+    if len(parts) > MAX_DEPTH + 1 or len(name.encode()) > MAX_NAME or any(len(p.encode()) > MAX_PART for p in parts):
         raise BundleError(f"{name!r} in the bundle is too deep or too long")
 
 
-def _write(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
-    path = folder / PurePosixPath(entry.filename)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _content(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     with bundle.open(entry) as source:
         # The directory's size was checked; a member that holds more is a bomb.
         content = source.read(entry.file_size + 1)
     if len(content) != entry.file_size:
         raise BundleError(f"{entry.filename!r} in the bundle has another size than it says")
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

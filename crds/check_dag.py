@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from crds.bounded_schema import MAX_STEPS, Budget
 from crds.check_task import check_task
 from crds.cron import CronError, check_cron, check_timezone, timezones
 from crds.finding import FieldPath, Finding, nearest
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from crds.dag import Dag, DagSpec, TaskDefaults
     from crds.surroundings import Surroundings
+
+MAX_EDGES = 100_000
+STEPS_OF_SCHEDULES = 10 * MAX_STEPS
 
 
 def check_dag(dag: Dag, surroundings: Surroundings) -> Iterator[Finding]:
@@ -78,8 +82,9 @@ def _params(spec: DagSpec) -> Iterator[Finding]:
         return
     for finding in check_defaults(spec.params):
         yield Finding(("spec", "params", *finding.path), finding.message)
+    budget = Budget(STEPS_OF_SCHEDULES)
     for index, schedule in enumerate(spec.schedules):
-        for finding in check_params(spec.params, complete(spec.params, schedule.params)):
+        for finding in check_params(spec.params, complete(spec.params, schedule.params), budget):
             if finding.path and finding.path[0] not in schedule.params:
                 continue  # a default that does not fit was found above
             yield Finding(("spec", "schedules", index, "params", *finding.path), finding.message)
@@ -93,6 +98,10 @@ def _graph(spec: DagSpec) -> Iterator[Finding]:
             message = f'duplicate task "{task.name}"; the first is spec.tasks[{first}]'
             yield Finding(("spec", "tasks", index, "name"), message)
         positions.setdefault(task.name, index)
+    edges = sum(len(task.needs) for task in spec.tasks)
+    if edges > MAX_EDGES:
+        yield Finding(("spec", "tasks"), f"{edges} needs in all, at most {MAX_EDGES}; let a task between join many")
+        return
     yield from _needs(spec, positions)
     needs = {task.name: task.needs for task in reversed(spec.tasks)}
     ordered = {name: needs[name] for name in positions}

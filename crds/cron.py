@@ -33,6 +33,8 @@ _SHORTCUTS = {
     "@annually": "0 0 1 1 *",
 }
 _FIELDS = 5
+# What these mean depends on the machine that reads them.
+_OF_THE_MACHINE = frozenset({"Factory", "localtime", "posixrules"})
 # A repeated hour has at most 120 ticks that lie before the instant from which the search started.
 _MAX_STEPS_BACK = 200
 # Leap days and rare weekdays come within this many years; the library gives up after 50.
@@ -57,7 +59,7 @@ def check_timezone(timezone: str) -> None:
 @cache
 def timezones() -> frozenset[str]:
     """Return the names of all time zones."""
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - _OF_THE_MACHINE
 
 
 def next_tick(cron: str, timezone: str, after: datetime) -> datetime:

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from crds.meta import Alias, Model, Resource, Status
 
+# Every table of Postgres has them (https://www.postgresql.org/docs/15/ddl-system-columns.html).
+SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
 
 class Tier(StrEnum):
     """Where a dataset lives."""
@@ -53,6 +56,8 @@ class DatasetSpec(Model):
         names = [column.name for column in self.columns]
         problems = [f"column {n!r} appears twice" for n in sorted({n for n in names if names.count(n) > 1})]
         problems += [f"{n!r} is no column" for n in (*self.unique_key, *self.partition_by) if n not in names]
+        if self.tier is Tier.HOT:
+            problems += [f"column {n!r} has a name of Postgres's own" for n in names if n in SYSTEM_COLUMNS]
         if self.tier is Tier.HOT and self.partition_by:
             problems.append("a hot dataset has no partitionBy")
         if problems:

@@ -46,14 +46,14 @@ class Problem:
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {_line(self.field, self.message, self.suggestion)}"
+        return f"{one_line(self.file)}:{self.line}: {_line(self.field, self.message, self.suggestion)}"
 
 
 def field_text(path: FieldPath) -> str:
     """Return a path as people write it: `spec.tasks[2].needs[0]`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        text += f"[{part}]" if isinstance(part, int) else f".{_cut(part)}"
     return text.removeprefix(".")
 
 
@@ -72,8 +72,7 @@ def shown(value: object) -> str:
     """Return a value for a message: text in quotes, cut if long; YAML's words for the rest."""
     match value:
         case str():
-            text = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…"
-            return f'"{text}"'
+            return f'"{_cut(value)}"'
         case None:
             return "nothing"
         case bool():
@@ -84,6 +83,21 @@ def shown(value: object) -> str:
             return "a list"
         case _:
             return "a mapping"
+
+
+def _cut(text: str) -> str:
+    """Return text that stays one line, cut if long."""
+    plain = one_line(text[:_MAX_SHOWN])
+    return plain if len(text) <= _MAX_SHOWN else f"{plain}…"
+
+
+def one_line(text: str) -> str:
+    """Return text with what is no printable character escaped, so that it cannot pass for a line of ours."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _line(field: str, message: str, suggestion: str | None) -> str:

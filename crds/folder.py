@@ -33,13 +33,16 @@ class SourceFile:
 def find_files(path: Path) -> tuple[list[SourceFile], list[Problem]]:
     """Return the files of resources at a path, in order of their names, and what could not be read."""
     problems: list[Problem] = []
-    if path.is_dir():
-        paths = _walk(path, problems)
-    elif path.exists():
-        paths = [path]
-    else:
-        problems.append(_problem(path, "there is no such file or folder"))
-        paths = []
+    paths: list[Path] = []
+    try:
+        if path.is_dir():
+            paths = _walk(path, problems)
+        elif path.exists():
+            paths = [path]
+        else:
+            problems.append(_problem(path, "there is no such file or folder"))
+    except OSError as error:
+        problems.append(_problem(path, f"cannot be read: {error.strerror}"))
     sources = [source for found in paths if (source := _read(found, problems)) is not None]
     return sources, problems
 
@@ -97,14 +100,19 @@ def _read(path: Path, problems: list[Problem]) -> SourceFile | None:
     except OSError as error:
         problems.append(_problem(path, f"cannot be read: {error.strerror}"))
         return None
+    return decoded(str(path), data, path.parent, problems)
+
+
+def decoded(name: str, data: bytes, folder: Path | None, problems: list[Problem]) -> SourceFile | None:
+    """Return a file's bytes as YAML text, or None if they are too many or no text; `problems` then says so."""
     if len(data) > MAX_FILE_BYTES:
-        problems.append(_problem(path, f"has more than {MAX_FILE_BYTES // 2**20} MiB; split it"))
+        problems.append(Problem(name, 1, None, "", f"has more than {MAX_FILE_BYTES // 2**20} MiB; split it"))
         return None
     try:
-        return SourceFile(str(path), data.decode(), path.parent)
+        return SourceFile(name, data.decode(), folder)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        problems.append(Problem(str(path), line, None, "", f"is not UTF-8: byte 0x{data[error.start]:02x}"))
+        problems.append(Problem(name, line, None, "", f"is not UTF-8: byte 0x{data[error.start]:02x}"))
         return None
 
 

@@ -9,7 +9,7 @@ from crds.check import check
 from crds.dag import Dag
 from crds.files import check_files, named_files
 from crds.finding import Finding, Problem
-from crds.folder import SourceFile, find_files
+from crds.folder import MAX_FILE_BYTES, SourceFile, decoded, find_files
 from crds.parse import parse
 from crds.positions import Node, read_yaml
 from crds.salvage import Salvage, reference_in, salvage
@@ -17,6 +17,7 @@ from crds.salvage import Salvage, reference_in, salvage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from crds.meta import Resource
     from crds.surroundings import Reference
@@ -77,6 +78,13 @@ def load_path(path: Path, known: Iterable[Resource] | None = None) -> Loaded:
 def load_text(text: str, file: str = "<stdin>", known: Iterable[Resource] | None = None) -> Loaded:
     """Read YAML text that has no folder, so files that a Dag names are not checked."""
     return _load([SourceFile(file, text, None)], [], known)
+
+
+def load_stream(stream: BinaryIO, file: str = "<stdin>", known: Iterable[Resource] | None = None) -> Loaded:
+    """Read YAML from a stream of bytes, no more of it than a file may have."""
+    problems: list[Problem] = []
+    source = decoded(file, stream.read(MAX_FILE_BYTES + 1), None, problems)
+    return _load([source] if source else [], problems, known)
 
 
 def _load(sources: Iterable[SourceFile], problems: list[Problem], known: Iterable[Resource] | None) -> Loaded:

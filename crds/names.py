@@ -37,7 +37,7 @@ def attempt_id(run: RunUid, task: str, index: int, number: int) -> AttemptId:
 def parse_attempt_id(text: str) -> AttemptName:
     """Return the parts of an attempt id; raise ValueError if it is none."""
     run, task, index, number = text.split("/")
-    if len(text) > ATTEMPT_ID_LIMIT or not (run and task and index.isdecimal() and number.isdecimal()):
+    if len(text) > ATTEMPT_ID_LIMIT or "\0" in text or not (run and task and index.isdecimal() and number.isdecimal()):
         raise ValueError(f"{text[:ATTEMPT_ID_LIMIT]!r} is no attempt id")
     return AttemptName(RunUid(run), task, int(index), int(number))
 

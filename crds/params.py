@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]  # it ships no types
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
+from crds.bounded_schema import Budget, errors, schema_errors
 from crds.finding import FieldPath, Finding, nearest, shown
 
 MAX_FINDINGS = 20
-
-# An empty registry: a schema refers to itself only, never to an address.
-_NO_REGISTRY: Registry[Any] = Registry()
+MAX_SCHEMA_CHARS = 64 * 2**10
+MAX_MESSAGE_CHARS = 300
+_NO_END = "the schema of the parameters cannot be followed"
 _DRAFT = "https://json-schema.org/draft/2020-12/"
-_METASCHEMA = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def check_schema(schema: Mapping[str, Any]) -> Iterator[Finding]:
     """Find what keeps a mapping from being a schema of parameters; paths start at the schema."""
-    for error in islice(_METASCHEMA.iter_errors(schema), MAX_FINDINGS):
-        yield Finding(tuple(error.absolute_path), f"no JSON Schema: {error.message}")
+    if len(json.dumps(schema)) > MAX_SCHEMA_CHARS:
+        yield Finding((), f"a schema takes at most {MAX_SCHEMA_CHARS // 1024} KiB; describe less of the parameters")
+        return
+    yield from _found(lambda: schema_errors(schema, MAX_FINDINGS), "no JSON Schema: ")
     for word in schema:
         if word not in _keywords() and not word.startswith("x-"):
             yield Finding(
@@ -38,18 +38,26 @@ def check_schema(schema: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             ("type",), f'parameters are a mapping, so type is "object", not {shown(schema["type"])}', "object"
         )
-    yield from _check_references(schema, ())
+    yield from _unsupported(schema, ())
 
 
-def check_params(schema: Mapping[str, Any], params: Mapping[str, Any]) -> list[Finding]:
+def check_params(schema: Mapping[str, Any], params: Mapping[str, Any], budget: Budget | None = None) -> list[Finding]:
     """Find what keeps complete parameters from fitting a valid schema; paths start at the parameters."""
-    validator = Draft202012Validator(schema, registry=_NO_REGISTRY)
+    unsupported = list(islice(_unsupported(schema, ()), 1))
+    if unsupported:
+        return [Finding((), f"{_NO_END}: {unsupported[0]}")]
+    return sorted(_found(lambda: errors(schema, params, MAX_FINDINGS, budget), ""), key=lambda finding: finding.field)
+
+
+def _found(look: Callable[[], list[ValidationError]], what: str) -> list[Finding]:
     try:
-        errors = list(islice(validator.iter_errors(params), MAX_FINDINGS))
-    except (Unresolvable, RecursionError, re.error) as error:
-        return [Finding((), f"the schema of the parameters cannot be followed: {error}")]
-    findings = [Finding(tuple(error.absolute_path), error.message) for error in errors]
-    return sorted(findings, key=lambda finding: finding.field)
+        return [Finding(tuple(error.absolute_path), what + _cut(error.message)) for error in look()]
+    except Exception as error:  # noqa: BLE001 - a $ref may lead to what is no schema, in a circle, or nowhere
+        return [Finding((), f"{_NO_END}: {_cut(str(error))}")]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:MAX_MESSAGE_CHARS]}…"
 
 
 def complete(schema: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,21 +82,29 @@ def declared(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def check_defaults(schema: Mapping[str, Any]) -> Iterator[Finding]:
     """Find the defaults that do not fit; paths start at the schema, which is valid."""
-    for name, value in defaults(schema).items():
-        for finding in check_params({**schema, "required": []}, {name: value}):
-            if finding.path[:1] == (name,):
-                yield Finding(("properties", name, "default"), f"does not fit its own schema: {finding.message}")
+    given = defaults(schema)
+    for finding in check_params({**schema, "required": []}, given):
+        name = finding.path[0] if finding.path else None
+        if name in given:
+            yield Finding(("properties", name, "default"), f"does not fit its own schema: {finding.message}")
+        elif not finding.path and finding.message.startswith(_NO_END):
+            yield finding
 
 
-def _check_references(value: Any, path: FieldPath) -> Iterator[Finding]:
+def _unsupported(value: Any, path: FieldPath) -> Iterator[Finding]:
+    """Find keywords that reach out of the schema, or whose cost cannot be bounded, wherever a $ref may find them."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key in {"$ref", "$dynamicRef"} and isinstance(item, str) and not item.startswith("#"):
                 yield Finding((*path, key), f"{shown(item)} leads out of the schema; refer to #/$defs/…")
-            yield from _check_references(item, (*path, key))
+            elif key == "patternProperties":
+                yield Finding((*path, key), "is not supported; use propertyNames and additionalProperties")
+            elif key == "$schema" and path:
+                yield Finding((*path, key), "may stand at the top only")
+            yield from _unsupported(item, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _check_references(item, (*path, index))
+            yield from _unsupported(item, (*path, index))
 
 
 @cache

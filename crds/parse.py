@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from crds.fields import known_fields
-from crds.finding import FieldPath, Finding, nearest, shown
+from crds.finding import Finding, nearest, shown
 from crds.kinds import APPLIED, KINDS
 from crds.meta import API_VERSION, Resource
 from crds.schema_errors import findings_of
+from crds.storable import unstorable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-MAX_DEPTH = 64
+    from collections.abc import Mapping
 
 # What the server sets: ignored on input, so that what `get -o yaml` prints can be applied again.
 # `resourceVersion` is kept, for it says which state of the object the writer saw.
@@ -35,7 +34,7 @@ class Parsed:
 
 def parse(document: object) -> Parsed:
     """Return the resource that a document describes; unknown fields and wrong types are findings."""
-    broken = next(_unstorable(document, (), 0), None)
+    broken = unstorable(document)
     if broken:
         return Parsed(None, (broken,))
     if not isinstance(document, dict):
@@ -83,24 +82,3 @@ def _check_kind(document: Mapping[str, Any]) -> Finding | None:
     if document.get("apiVersion", API_VERSION) != API_VERSION:
         return Finding(("apiVersion",), f"{shown(document['apiVersion'])} is not one of {API_VERSION}", API_VERSION)
     return Finding(("kind",), f"{shown(kind)} is not one of {', '.join(APPLIED)}", nearest(kind, APPLIED))
-
-
-def _unstorable(value: object, path: FieldPath, depth: int) -> Iterator[Finding]:
-    """Find what neither JSON nor Postgres can hold."""
-    if depth > MAX_DEPTH:
-        yield Finding(path, f"nested more than {MAX_DEPTH} deep")
-    elif isinstance(value, str):
-        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-            yield Finding(path, "text may hold neither NUL nor half a surrogate pair")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                yield Finding(path, f"a key must be text, not {shown(key)}")
-                return
-            yield from _unstorable(key, (*path, key), depth + 1)
-            yield from _unstorable(item, (*path, key), depth + 1)
-    elif isinstance(value, list):
-        for index, item in enumerate(cast("list[object]", value)):
-            yield from _unstorable(item, (*path, index), depth + 1)
-    elif not isinstance(value, int | float | None):
-        yield Finding(path, f"{type(value).__name__} is no JSON value")

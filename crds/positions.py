@@ -23,6 +23,8 @@ from yaml.events import (
     SequenceEndEvent,
 )
 
+from crds.finding import shown
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -165,7 +167,7 @@ class _Composer:
         if not isinstance(event, ScalarEvent | CollectionStartEvent):
             raise Unreadable("no YAML: a value is missing", mark)
         if event.tag not in _TAGS:
-            raise Unreadable(f'the tag "{event.tag}" is not supported; write plain values', mark)
+            raise Unreadable(f"the tag {shown(event.tag)} is not supported; write plain values", mark)
         if isinstance(event, ScalarEvent):
             node = Node(_scalar(event, mark), mark)
         elif isinstance(event, MappingStartEvent):
@@ -185,7 +187,7 @@ class _Composer:
     def alias(self, event: AliasEvent, mark: Mark, depth: int) -> Node:
         node = self.anchors.get(event.anchor or "")
         if node is None:
-            raise Unreadable(f'the alias "*{event.anchor}" has no anchor before it', mark)
+            raise Unreadable(f"the alias {shown(f'*{event.anchor}')} has no anchor before it", mark)
         if depth + node.height > MAX_DEPTH:
             raise Unreadable(f"nested more than {MAX_DEPTH} deep", mark)
         self.count(node.size, mark)
@@ -211,7 +213,7 @@ class _Composer:
             if merge:
                 merged += value.value if isinstance(value.value, list) else [value]
             elif key in entries:
-                self.problems.append((at, f'the key "{key}" stands twice, first in line {keys[key].line}'))
+                self.problems.append((at, f"the key {shown(key)} stands twice, first in line {keys[key].line}"))
             else:
                 entries[key], keys[key] = value, at
         for other in merged:

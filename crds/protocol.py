@@ -113,7 +113,10 @@ class Progress(_Wire, frozen=True):
 
 
 class HeartbeatRequest(_Wire, frozen=True):
-    """A sign of life of a worker process and of each attempt that it runs; `leaving` is its last."""
+    """A sign of life of a worker process and of each attempt that it runs; `leaving` is its last.
+
+    `awaited` are the claims and reports that it repeats until they are answered: what they took is held as well.
+    """
 
     worker: str
     pool: str
@@ -122,6 +125,7 @@ class HeartbeatRequest(_Wire, frozen=True):
     ecs_task: str | None = None
     slots: int = 0
     leaving: bool = False
+    awaited: list[str] = []
     progress: dict[str, Progress] = {}
 
 
@@ -176,10 +180,11 @@ class Report(_Wire, frozen=True):
 
 
 class ReportRequest(_Wire, frozen=True):
-    """Reports of one worker. `free`: how many further grants it could start at once."""
+    """Reports of one worker. `free`: how many further grants it could start at once; `request` is drawn for them."""
 
     reports: list[Report]
     free: int = 0
+    request: str = ""
     worker: str = ""
     pool: str = ""
     namespace: str = "default"

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from crds.finding import shown
+
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
+_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
 _DURATION_PATTERN = r"^(\d{1,6}d)?(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$"
-_BYTES = re.compile(r"(\d{1,9})(Ki|Mi|Gi)?")
+_BYTES = re.compile(r"(\d{1,9})(Ki|Mi|Gi)?", re.ASCII)
 _BYTES_PATTERN = r"^\d{1,9}(Ki|Mi|Gi)?$"
 _MULTIPLES = {None: 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 MAX_DURATION = timedelta(days=365)
@@ -28,12 +30,12 @@ def parse_duration(value: Any) -> timedelta:
     else:
         match = _DURATION.fullmatch(value.strip())
         if not match or not value.strip():
-            raise ValueError(f"{value!r} is no duration; write it like 30s, 5m or 1h30m")
+            raise ValueError(f"{shown(value)} is no duration; write it like 30s, 5m or 1h30m")
         span = timedelta(
             seconds=sum(int(n) * unit for n, unit in zip(match.groups(default="0"), _UNITS.values(), strict=True))
         )
     if not timedelta(0) <= span <= MAX_DURATION:
-        raise ValueError(f"{value!r} is outside 0s to {MAX_DURATION.days}d")
+        raise ValueError(f"{shown(value)} is outside 0s to {MAX_DURATION.days}d")
     return span
 
 
@@ -54,7 +56,7 @@ def parse_bytes(value: Any) -> int:
         return value
     match = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
-        raise ValueError(f"{value!r} is no size; write it like 512Mi or 2Gi")
+        raise ValueError(f"{shown(value)} is no size; write it like 512Mi or 2Gi")
     return int(match[1]) * _MULTIPLES[match[2]]
 
 

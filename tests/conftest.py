@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
@@ -41,6 +42,11 @@ class Database:
         return psycopg.connect(self.worker_conninfo)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known by which a test says which of the field's pains it proves the end of."""
+    config.addinivalue_line("markers", "pain(*numbers): proves what README.md says of these pains of the field")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     with temporary_server() as server:
@@ -68,6 +74,13 @@ def template(postgres: Server) -> str:
 
 @pytest.fixture
 def database(postgres: Server, template: str) -> Iterator[Database]:
+    with new_database(postgres, template) as made:
+        yield made
+
+
+@contextmanager
+def new_database(postgres: Server, template: str) -> Iterator[Database]:
+    """Copy a template database; drop the copy in the end."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute(

@@ -37,6 +37,7 @@ TERM_SECONDS = 5.0
 READ_BYTES = 64 * 2**10
 # The most that is read of a stream at its end, so that an orphan that goes on printing holds up no report.
 MAX_DRAIN_BYTES = 16 * 2**20
+MAX_PROGRESS_CHARS = 1_000
 _NEVER = float("inf")
 
 
@@ -208,7 +209,9 @@ class Supervision:
     def _handle(self, event: Event) -> None:
         match event:
             case Progressed(rows=rows, message=message):
-                self._held.progress = Progress(rows=rows, message=self._redaction.clean(message))
+                # Each heartbeat carries it.
+                text = self._redaction.clean(message)[:MAX_PROGRESS_CHARS]
+                self._held.progress = Progress(rows=rows, message=text)
             case Revealed(value=value):
                 self._redaction.add(value)
             case Logged(text=text):

@@ -56,7 +56,7 @@ def read(deliveries: Iterable[Delivery]) -> Batch:
         try:
             message = _messages.decode(delivery.body)
             parse_attempt_id(message.attempt)
-        except (msgspec.DecodeError, ValueError):
+        except (msgspec.DecodeError, ValueError, RecursionError):
             batch.malformed.append(delivery.handle)
             continue
         if message.attempt not in batch.handles:
@@ -96,6 +96,10 @@ class Claimer:
             ecs_task=self._identity.ecs_task,
             attempts=attempts,
         )
+        with self._dispatcher.awaiting(request.request):
+            return self._repeat(request, stopped)
+
+    def _repeat(self, request: ClaimRequest, stopped: Event) -> ClaimAnswer | None:
         backoff = Backoff(self._draw)
         give_up_at = self._clock.monotonic() + GIVE_UP_SECONDS
         while self._clock.monotonic() < give_up_at:
@@ -103,7 +107,7 @@ class Claimer:
                 with self._metrics.claim_seconds.time():
                     return self._dispatcher.claim(request)
             except Refused as error:
-                _log.error("claim.refused", attempts=len(attempts), error=str(error))
+                _log.error("claim.refused", attempts=len(request.attempts), error=str(error))
                 return None
             except Unreachable as error:
                 _log.warning("claim.repeated", request=request.request, failures=backoff.failures, error=str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,8 @@ from urllib3.exceptions import HTTPError
 from crds.protocol import ClaimAnswer, HeartbeatAnswer, ReportAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crds.protocol import ClaimRequest, HeartbeatRequest, ReportRequest
     from workers.pooltoken import TokenSource
 
@@ -43,6 +46,20 @@ class Dispatcher:
         self._token = token
         self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, retries=False)
         self.reachable = Event()
+        self._awaited: set[str] = set()
+
+    @contextmanager
+    def awaiting(self, request: str) -> Iterator[None]:
+        """Name a claim or report in the heartbeats until it is answered: what it took is ours, and we cannot know it yet."""
+        self._awaited.add(request)
+        try:
+            yield
+        finally:
+            self._awaited.discard(request)
+
+    def awaited(self) -> list[str]:
+        """Return the requests whose answer is awaited."""
+        return list(self._awaited)
 
     def claim(self, request: ClaimRequest) -> ClaimAnswer:
         """Ask for attempts; the same `request` gets the same answer."""
@@ -93,5 +110,5 @@ class Dispatcher:
 def _decode(body: bytes, answer: type[_Answer], path: str) -> _Answer:
     try:
         return msgspec.json.decode(body, type=answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreachable(f"{path} answered what is no {answer.__name__}: {error}") from error

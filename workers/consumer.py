@@ -50,6 +50,10 @@ class Consumer:
         """Claim nothing more."""
         self._stopped.set()
 
+    def receives(self) -> bool:
+        """Tell whether more may be claimed."""
+        return not self._stopped.is_set()
+
     def settle(self) -> None:
         """Wait until a claim that is on its way has become attempts, or has failed to."""
         if self._claiming.acquire(timeout=CLAIM_SECONDS):
@@ -61,7 +65,14 @@ class Consumer:
                 continue
             free = registry.wait_free(LOOK_SECONDS)
             if free:
-                self._consume(self._receive(free, backoff), drain)
+                self._try(free, drain, backoff)
+
+    def _try(self, free: int, drain: Callable[[str], None], backoff: Backoff) -> None:
+        try:
+            self._consume(self._receive(free, backoff), drain)
+        except Exception:  # noqa: BLE001 - a worker that heartbeats and receives nothing more would be worse
+            _log.exception("receive.broken", failures=backoff.failures)
+            backoff.wait(self._stopped)
 
     def _receive(self, free: int, backoff: Backoff) -> list[Delivery]:
         if self._stopped.is_set():

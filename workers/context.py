@@ -123,4 +123,4 @@ class Context:
 
     def progress(self, rows: int = 0, message: str = "") -> None:
         """Tell people how far the task is."""
-        self._services.progress(rows, message)
+        self._services.progress(int(rows), str(message))

@@ -6,7 +6,6 @@ import ctypes
 import importlib
 import logging
 import os
-import re
 import sys
 import threading
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 import psutil
 
 from crds.protocol import MAX_OUTPUTS_BYTES
+from crds.storable import unstorable
 from workers.channel import Stopped
 from workers.failures import describe
 from workers.frames import Finished, Progressed, Revealed
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # Loaded before the first attempt asks for them.
 _WARM = ("polars", "psycopg", "workers.operators")
 _JSON = msgspec.json.Encoder()
-# An escaped NUL, but no escaped backslash before the letters u0000.
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Execution:
@@ -83,10 +81,10 @@ class Execution:
         sys.stdout, sys.stderr = self._streams
         root = logging.getLogger()
         root.handlers[:] = [FrameHandler(self._channel, self._termination.raise_deferred)]
-        root.setLevel(logging.INFO)
+        _level(root, logging.INFO)
         # What our own clients say of their work is no part of the user's log.
         for library in ("boto3", "botocore", "urllib3", "httpx"):
-            logging.getLogger(library).setLevel(logging.WARNING)
+            _level(logging.getLogger(library), logging.WARNING)
         self._termination.install()
 
     def _attempt(self, command: Run) -> Finished:
@@ -135,6 +133,12 @@ class Execution:
         self._libc.fflush(None)
 
 
+def _level(logger: logging.Logger, level: int) -> None:
+    # Setting a level, even the same one, empties the caches of all loggers.
+    if logger.level != level:
+        logger.setLevel(level)
+
+
 def _success(result: Result, bundle: str | None) -> Finished:
     try:
         outputs = _plain("Output", result.outputs)
@@ -156,11 +160,13 @@ def _success(result: Result, bundle: str | None) -> Finished:
 def _plain(what: str, value: Any) -> Any:
     """Return a value as plain JSON that Postgres can keep; raise TaskFailed if it is none, or too large."""
     try:
-        text = _JSON.encode(value)
+        plain = msgspec.to_builtins(value, str_keys=True)
+        text = _JSON.encode(plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TaskFailed(f"{what}NotJson", f"the {what.lower()} cannot be JSON: {error}; use plain values") from error
-    if _NUL.search(text):
-        raise TaskFailed(f"{what}NotJson", f"the {what.lower()} holds a NUL character, which Postgres cannot keep")
+    # Before the encoder, to which NaN is null.
+    if found := unstorable(plain):
+        raise TaskFailed(f"{what}NotJson", f"the {what.lower()} cannot be kept: {found}")
     if len(text) > MAX_OUTPUTS_BYTES:
         message = f"the {what.lower()} takes {len(text)} bytes, above the limit of {MAX_OUTPUTS_BYTES}"
         raise TaskFailed(f"{what}TooLarge", f"{message}; keep large values as artifacts")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = MAX_ERROR_BYTES // 4
 MAX_TRACEBACK_BYTES = MAX_ERROR_BYTES - MAX_MESSAGE_BYTES - 512
+MAX_KIND_BYTES = 256
 MAX_FRAMES = 40
 MAX_CHAIN = 8
 _CUT = "…"
@@ -22,20 +23,32 @@ _CUT = "…"
 
 def describe(error: BaseException, bundle: str | None) -> TaskError:
     """Return what people and `retries` need to know of an exception."""
-    kind, reason, message = _class(error)
+    kind, reason, message = _named(error)
     return TaskError(
-        reason=reason,
-        kind=kind,
+        reason=_head(reason, MAX_KIND_BYTES),
+        kind=_head(kind, MAX_KIND_BYTES),
         message=_head(message, MAX_MESSAGE_BYTES),
         traceback=_tail(_trace(error, bundle), MAX_TRACEBACK_BYTES),
     )
 
 
+def _named(error: BaseException) -> tuple[str, str, str]:
+    try:
+        return _class(error)
+    except Exception:  # noqa: BLE001 - the __str__ of a user's class may do anything
+        return _name(error), Reason.USER_ERROR, "its message cannot be shown"
+
+
+def _name(error: BaseException) -> str:
+    """Return the name of an error's class, whatever a metaclass of the user's says that it is."""
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return name
+
+
 def _class(error: BaseException) -> tuple[str, str, str]:
-    kind = type(error).__name__
     match error:
         case TaskFailed():
-            return error.kind, error.reason, str(error)
+            return str(error.kind), str(error.reason), str(error)
         case MemoryError():
             return (
                 "OutOfMemory",
@@ -50,14 +63,7 @@ def _class(error: BaseException) -> tuple[str, str, str]:
             )
         case Stopped():
             return "Stopped", Reason.CANCELLED, "the task was asked to stop"
-    return kind, Reason.USER_ERROR, _text(error)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - the __str__ of a user's class may do anything
-        return "its message cannot be shown"
+    return _name(error), Reason.USER_ERROR, str(error)
 
 
 def _trace(error: BaseException, bundle: str | None) -> str:

@@ -108,6 +108,6 @@ class EventReader:
             del self._buffer[:end]
             try:
                 events.append(_events.decode(body))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise BrokenStream(str(error)) from error
         return events

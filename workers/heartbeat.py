@@ -76,6 +76,7 @@ class Heartbeat:
             attempts=[one.grant.attempt for one in held],
             slots=self._registry.slots,
             leaving=leaving,
+            awaited=self._dispatcher.awaited(),
             progress={one.grant.attempt: one.progress for one in held if one.progress.rows or one.progress.message},
         )
 

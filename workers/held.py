@@ -50,27 +50,19 @@ class Registry:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._busy = 0
         self._held: dict[AttemptId, Held] = {}
         self._changed = Condition()
 
     def add(self, grant: Grant) -> Held | None:
-        """Hold an attempt and take a slot for it; return None if it is held already."""
+        """Hold an attempt and take a slot for it until it is forgotten; return None if it is held already."""
         with self._changed:
             if grant.attempt in self._held:
                 return None
             held = self._held[grant.attempt] = Held(grant)
-            self._busy += 1
             return held
 
-    def free_slot(self) -> None:
-        """Give an attempt's slot back: it ended, though its report may still be on its way."""
-        with self._changed:
-            self._busy -= 1
-            self._changed.notify_all()
-
     def forget(self, attempt: AttemptId) -> None:
-        """Hold an attempt no longer: its report was recorded, or it is no longer ours."""
+        """Give an attempt and its slot back: its report was recorded, or it is no longer ours."""
         with self._changed:
             self._held.pop(attempt, None)
             self._changed.notify_all()
@@ -88,11 +80,11 @@ class Registry:
     @property
     def busy(self) -> int:
         """The slots in use."""
-        return self._busy
+        return len(self._held)
 
     def free(self) -> int:
         """Return how many attempts may be claimed now; a heartbeat names at most MAX_BATCH."""
-        return max(0, min(self.slots - self._busy, MAX_BATCH - len(self._held)))
+        return max(0, min(self.slots, MAX_BATCH) - len(self._held))
 
     def wait_free(self, seconds: float) -> int:
         """Wait until a slot is free, at most `seconds`; return how many are."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from workers.held import Stop
 from workers.wake import Wake
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Slots:
         self._metrics = metrics
         # Bounded by the registry: no more is claimed than there are slots.
         self._granted: SimpleQueue[Held] = SimpleQueue()
+        self._closed = False
 
     def open(self) -> None:
         """Start the threads."""
@@ -43,7 +45,15 @@ class Slots:
         for grant in grants:
             held = self._registry.add(grant)
             if held is not None:
+                if self._closed:
+                    held.stop(Stop.EVICT)
                 self._granted.put(held)
+
+    def close(self) -> None:
+        """Stop what runs and what comes from now on; each is reported evicted."""
+        self._closed = True
+        for held in self._registry.all():
+            held.stop(Stop.EVICT)
 
     def _serve(self) -> None:
         wake = Wake()
@@ -55,8 +65,6 @@ class Slots:
                 # Held no longer, it is missing from the heartbeats, and the controller will call it lost.
                 self._registry.forget(held.grant.attempt)
                 _log.exception("slot.failed", attempt=held.grant.attempt)
-            finally:
-                self._registry.free_slot()
 
     def _run(self, held: Held, wake: Wake) -> None:
         with self._metrics.attempt_seconds.time():

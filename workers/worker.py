@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from workers.backoff import Backoff
-from workers.held import Stop
 
 if TYPE_CHECKING:
     from workers.children import Children
@@ -68,7 +67,7 @@ class Worker:
     def _start(self) -> None:
         self.children.start()
         self.queue.start()
-        self.reporter.start(self.ended, self.slots.start)
+        self.reporter.start(self.ended, self.slots.start, self.consumer.receives)
         self.slots.open()
         self.heartbeat.start(self.ended, self.drain)
         # It waits for the first answered heartbeat: the pool knows the worker before it claims.
@@ -89,8 +88,7 @@ class Worker:
         held = self.registry.all()
         _log.info("worker.stopping", held=len(held), grace_seconds=grace_seconds)
         if not self.registry.wait_empty(max(0.0, grace_seconds - EVICT_SECONDS)):
-            for one in self.registry.all():
-                one.stop(Stop.EVICT)
+            self.slots.close()
             self.registry.wait_empty(EVICT_SECONDS)
         self.ended.set()
         self.reporter.close(CLOSE_SECONDS)

@@ -15,7 +15,9 @@ from controller.api.objects import utc
 from controller.api.reads import observed_dags
 from controller.api.upsert import Applied, problem, upsert
 from controller.store import resources
+from crds.check import MAX_FINDINGS
 from crds.dag import Dag
+from crds.finding import shown
 from crds.kinds import APPLIED
 from crds.names import bundle_key
 from crds.parse import parse
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from crds.meta import Resource
 
 MAX_RESOURCES = 2_000
+_SHOWN = 80
 
 _DRY_RUN = (Param("dryRun", "All: check everything, change nothing."),)
 
@@ -77,7 +80,8 @@ def _put(kind: str) -> Handler:
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if document.get("kind", kind) != kind or name != call.name:
-            raise bad_request(f"the path says {kind} {call.name!r}, the body {document.get('kind')} {name!r}")
+            said = f"{shown(document.get('kind'))} {shown(name)}"
+            raise bad_request(f"the path says {kind} {call.name!r}, the body {said}")
         (applied,) = _apply(deps, call, [document | {"kind": kind}])
         return answer(applied, 201 if applied["action"] == "created" and not call.dry_run else 200)
 
@@ -127,7 +131,7 @@ def _read(documents: Sequence[Any], namespace: str) -> list[Resource]:
         else:
             found.append(parsed.resource)
     if problems:
-        raise invalid(f"{len(problems)} problems; nothing was changed", problems)
+        raise invalid(f"{len(problems)} problems; nothing was changed", problems[:MAX_FINDINGS])
     return found
 
 
@@ -143,7 +147,8 @@ def _called(document: Any) -> tuple[str, str]:
         return "", ""
     metadata = document.get("metadata")
     name = metadata.get("name", "") if isinstance(metadata, dict) else ""
-    return str(document.get("kind", "")), str(name)
+    # A refusal does not repeat megabytes.
+    return str(document.get("kind", ""))[:_SHOWN], str(name)[:_SHOWN]
 
 
 def _check_bundles(objects: ObjectStore, wanted: Sequence[Resource]) -> None:

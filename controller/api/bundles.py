@@ -13,7 +13,7 @@ from controller.api.auth import Role
 from controller.api.endpoint import ApiDeps, Call, Endpoint, answer
 from controller.api.errors import RefusedError, bad_request
 from controller.errors import NotFound
-from crds.bundle import MAX_BYTES
+from crds.bundle import MAX_BYTES, BundleError, check
 from crds.names import bundle_key
 
 # A zip is a little larger than its files.
@@ -33,7 +33,7 @@ def endpoints() -> list[Endpoint]:
             _put,
             "Store a code bundle under its sha256",
             body="Bundle",
-            codes=(200, 201, 400, 413),
+            codes=(200, 201, 413, 422),
         ),
         Endpoint("GET", _PATH, Role.VIEWER, _get, "Read a code bundle", answer="Bundle", codes=(200, 404)),
         Endpoint("HEAD", _PATH, Role.VIEWER, _head, "Tell whether a code bundle is stored", codes=(200, 404)),
@@ -47,6 +47,10 @@ def _put(deps: ApiDeps, call: Call) -> Response:
     actual = hashlib.sha256(call.body).hexdigest()
     if actual != digest:
         raise bad_request(f"the bytes have the digest {actual}, not {digest}; send the bundle again")
+    try:
+        check(call.body)
+    except BundleError as error:
+        raise RefusedError(422, "Invalid", f"{error}; send what `setpoint apply` makes of a folder") from error
     try:
         obstore.put(deps.objects, bundle_key(digest), call.body, mode="create")
     except (AlreadyExistsError, FileExistsError):

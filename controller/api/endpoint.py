@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +17,13 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from starlette.responses import Response
 from starlette.routing import Route
 
+from controller.api.body import read_body, read_json
 from controller.api.errors import RefusedError, bad_request, status_answer
+from crds.finding import nearest, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from obstore.store import ObjectStore
     from psycopg_pool import ConnectionPool
     from starlette.requests import Request
@@ -31,7 +36,12 @@ if TYPE_CHECKING:
 # People's requests share these threads, so that they never take the workers' ones.
 THREADS = 8
 BODY_LIMIT = 16 * 2**20
+# A TaskRun has the longest name: a run, a task, an index.
+NAME_LIMIT = 256
+QUERY_LIMIT = 8 * 2**10
 DEADLOCK_TRIES = 4
+# More digits than any limit has are no number either, and Python reads no very long ones.
+_NUMBER = re.compile(r"[0-9]{1,19}")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,19 +92,13 @@ class Call:
 
     def json(self) -> dict[str, Any]:
         """Return the body, a JSON object; an empty body is an empty object."""
-        try:
-            value = json.loads(self.body or b"{}")
-        except (ValueError, RecursionError) as error:
-            raise bad_request(f"the body is no JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise bad_request("the body must be a JSON object")
-        return value
+        return read_json(self.body)
 
     def flag(self, name: str) -> bool:
         """Return a query parameter that is true or false."""
         text = self.query.get(name, "false").lower()
         if text not in {"true", "false", "1", "0"}:
-            raise bad_request(f"{name} is true or false, not {text!r}")
+            raise bad_request(f"{name} is true or false, not {shown(text)}")
         return text in {"true", "1"}
 
     def number(self, name: str, default: int, most: int) -> int:
@@ -102,8 +106,8 @@ class Call:
         text = self.query.get(name)
         if text is None:
             return default
-        if not text.isdecimal() or not 1 <= int(text[:20]) <= most:
-            raise bad_request(f"{name} is a number from 1 to {most}, not {text!r}")
+        if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= most:
+            raise bad_request(f"{name} is a number from 1 to {most}, not {shown(text)}")
         return int(text)
 
     @property
@@ -111,7 +115,7 @@ class Call:
         """Return whether nothing shall be changed."""
         text = self.query.get("dryRun")
         if text not in {None, "All"}:
-            raise bad_request(f"dryRun is All or absent, not {text!r}")
+            raise bad_request(f"dryRun is All or absent, not {shown(text)}")
         return text == "All"
 
 
@@ -154,26 +158,24 @@ def page_token(key: tuple[Any, ...] | None) -> str | None:
     return base64.urlsafe_b64encode(json.dumps(key, default=str).encode()).decode()
 
 
-def parse_page_token(text: str | None, length: int) -> tuple[Any, ...] | None:
-    """Return the sort key in a page token; raise RefusedError if it is none of ours."""
+def parse_page_token(text: str | None, key: Any) -> tuple[Any, ...] | None:
+    """Return the sort key in a page token, of the type `key`; raise RefusedError if it is none of ours."""
     if not text:
         return None
     try:
-        key = json.loads(base64.urlsafe_b64decode(text.encode()))
-    except ValueError:
-        key = None
-    if not isinstance(key, list) or len(key) != length or not all(isinstance(part, str | int) for part in key):
-        raise RefusedError(410, "Expired", "the continue token is unknown; begin the list anew")
-    return tuple(key)
+        found: tuple[Any, ...] = msgspec.json.decode(base64.urlsafe_b64decode(text.encode()), type=key)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(410, "Expired", "the continue token is unknown; begin the list anew") from error
+    return found
 
 
 def route(deps: ApiDeps, endpoint: Endpoint, authenticator: Authenticator, threads: Threads) -> Route:
     """Return the route that serves an endpoint."""
+    known = {param.name for param in endpoint.query}
 
-    def work(request: Request, body: bytes) -> Response:
-        principal = authenticator.check(request.headers.get("authorization"), endpoint.role)
-        query = dict(request.query_params)
-        call = Call(request.path_params, query, body, principal, threads)
+    def work(request: Request, principal: Principal, body: bytes) -> Response:
+        query = _query(request, known)
+        call = Call(_path(request), query, body, principal, threads)
         for _ in range(DEADLOCK_TRIES - 1):
             try:
                 return endpoint.handler(deps, call)
@@ -184,17 +186,33 @@ def route(deps: ApiDeps, endpoint: Endpoint, authenticator: Authenticator, threa
 
     async def handle(request: Request) -> Response:
         try:
-            return await threads.run(work, request, await _body(request))
+            # First, so that a stranger's body is never read.
+            principal = await threads.run(authenticator.check, request.headers.get("authorization"), endpoint.role)
+            return await threads.run(work, request, principal, await read_body(request, BODY_LIMIT))
         except Exception as error:  # noqa: BLE001 - whatever happened, the client gets a Status
             return status_answer(error)
 
     return Route(endpoint.path, handle, methods=[endpoint.method])
 
 
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise RefusedError(413, "RequestEntityTooLarge", f"a body holds at most {BODY_LIMIT // 2**20} MiB")
-    return bytes(body)
+def _path(request: Request) -> Mapping[str, str]:
+    for text in request.path_params.values():
+        if len(text) > NAME_LIMIT or "\0" in text:
+            raise bad_request(f"a name in the path has at most {NAME_LIMIT} characters, and no NUL")
+    return request.path_params
+
+
+def _query(request: Request, known: Collection[str]) -> Mapping[str, str]:
+    """Return the query; what nobody reads is refused, since a misspelt dryRun would change things."""
+    given = request.query_params.multi_items()
+    query = dict(given)
+    for name, text in query.items():
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"; did you mean {near}?" if near else ""
+            raise bad_request(f"unknown parameter {shown(name)}{hint}")
+        if len(text) > QUERY_LIMIT or "\0" in text:
+            raise bad_request(f"{name} has at most {QUERY_LIMIT} characters, and no NUL")
+    if len(query) < len(given):
+        raise bad_request("a parameter stands twice; give each once")
+    return query

@@ -73,6 +73,9 @@ def _refused(error: Exception) -> RefusedError:
             return invalid(str(error), [{"message": problem} for problem in error.problems])
         case Terminal():
             return RefusedError(422, error.reason, str(error))
+        case psycopg.DataError():
+            # The value came with the request. The server's words, which may quote what is stored, stay here.
+            return bad_request("the request holds a value that the database cannot store: out of range, or no text")
         case Transient() | PoolTimeout() | psycopg.OperationalError():
             return RefusedError(503, "ServiceUnavailable", "the database does not answer just now; try again")
         case _:

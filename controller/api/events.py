@@ -35,7 +35,8 @@ _QUERY = (
 def endpoints(namespace: str) -> list[Endpoint]:
     """Return the endpoint for events."""
     path = f"{namespace}/events"
-    return [Endpoint("GET", path, Role.VIEWER, _events, "List events, oldest first", _QUERY, answer="EventList")]
+    text, codes = "List events, oldest first", (200, 404, 429)
+    return [Endpoint("GET", path, Role.VIEWER, _events, text, _QUERY, answer="EventList", codes=codes)]
 
 
 def _events(deps: ApiDeps, call: Call) -> Response:

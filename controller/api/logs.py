@@ -43,9 +43,18 @@ def endpoints(namespace: str) -> list[Endpoint]:
     run, task = f"{namespace}/dagruns/{{name}}/logs", f"{namespace}/taskruns/{{name}}/logs"
     return [
         Endpoint(
-            "GET", run, Role.VIEWER, _run_logs, "The logs of all tasks", _QUERY[1:], answer="Text", codes=(200, 404)
+            "GET",
+            run,
+            Role.VIEWER,
+            _run_logs,
+            "The logs of all tasks",
+            _QUERY[1:],
+            answer="Text",
+            codes=(200, 404, 429),
         ),
-        Endpoint("GET", task, Role.VIEWER, _task_logs, "The log of one task", _QUERY, answer="Text", codes=(200, 404)),
+        Endpoint(
+            "GET", task, Role.VIEWER, _task_logs, "The log of one task", _QUERY, answer="Text", codes=(200, 404, 429)
+        ),
     ]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import psycopg
 
 from controller.api import objects
@@ -27,17 +28,22 @@ class Page:
     next: tuple[Any, ...] | None = None
 
 
+# Clients give sort keys back, so they are checked: Postgres holds no NUL, and an index has 32 bits.
+_Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", max_length=256)]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
 Lister = Callable[[psycopg.Connection, Selection, datetime], Page]
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """How the objects of a kind are read. `deletable`: they may go, so a watch must tell."""
+    """How the objects of a kind are read. `key`: the type of a page's sort key. `deletable`: a watch must tell."""
 
     kind: str
     lister: Lister
     fields: frozenset[str] = frozenset()
-    key_length: int = 1
+    key: Any = tuple[_Text]
     deletable: bool = False
 
 
@@ -131,8 +137,8 @@ ATTEMPTS_IN_LISTS = 1
 
 COLLECTIONS: Mapping[str, Collection] = {
     "dags": Collection("Dag", _dags, deletable=True),
-    "dagruns": Collection("DagRun", _runs, frozenset({"dag", "phase"}), key_length=2),
-    "taskruns": Collection("TaskRun", _tasks, frozenset({"run", "dag", "task", "phase"}), key_length=3),
+    "dagruns": Collection("DagRun", _runs, frozenset({"dag", "phase"}), key=tuple[_Time, _Text]),
+    "taskruns": Collection("TaskRun", _tasks, frozenset({"run", "dag", "task", "phase"}), tuple[_Text, _Text, _Index]),
     "workerpools": Collection("WorkerPool", _pools, deletable=True),
     "datasets": Collection("Dataset", _datasets, deletable=True),
 }

@@ -95,7 +95,9 @@ def _endpoints(plural: str) -> Iterable[Endpoint]:
     def delete(deps: ApiDeps, call: Call) -> Response:
         return _delete(deps, Ref(kind, call.namespace, call.name))
 
-    yield Endpoint("GET", path, Role.VIEWER, list_, f"List {plural}", query=_LIST_QUERY, answer=f"{kind}List")
+    yield Endpoint(
+        "GET", path, Role.VIEWER, list_, f"List {plural}", _LIST_QUERY, answer=f"{kind}List", codes=(200, 410, 429)
+    )
     yield Endpoint("GET", f"{path}/{{name}}", Role.VIEWER, get, f"Get one {kind}", answer=kind, codes=(200, 404))
     if kind in APPLIED:
         yield Endpoint(
@@ -117,7 +119,7 @@ def _list(deps: ApiDeps, call: Call, collection: Collection) -> Response:
         task=fields.get("task"),
         phase=fields.get("phase"),
         labels=parse_labels(call.query.get("labelSelector")),
-        after=parse_page_token(call.query.get("continue"), collection.key_length),
+        after=parse_page_token(call.query.get("continue"), collection.key),
         limit=call.number("limit", PAGE_LIMIT, PAGE_LIMIT),
     )
     if call.flag("watch"):

@@ -27,7 +27,14 @@ def endpoints(namespace: str) -> list[Endpoint]:
     path = f"{namespace}/dags/{{name}}/revisions"
     return [
         Endpoint(
-            "GET", path, Role.VIEWER, _revisions, "List a Dag's revisions, newest first", _QUERY, None, "RevisionList"
+            "GET",
+            path,
+            Role.VIEWER,
+            _revisions,
+            "List a Dag's revisions, newest first",
+            _QUERY,
+            answer="RevisionList",
+            codes=(200, 404),
         )
     ]
 

@@ -21,6 +21,8 @@ from controller.store import events, reopening, task_runs, views
 from controller.store import runs as run_rows
 from controller.store.revisions import Revision, RevisionId, Revisions
 from controller.store.selection import Selection
+from crds.dag import MAX_TASKS
+from crds.finding import shown
 from crds.phases import FINAL_RUN, RunPhase
 from crds.reasons import Reason
 
@@ -110,7 +112,7 @@ def _set_suspend(
         raise Conflict(f"run {seen.name!r} has ended already: it is {seen.phase}")
     if not reopening.suspend(connection, seen.uid, suspended=suspended):
         return ()
-    pools = task_runs.hold(connection, [seen.uid])
+    pools = task_runs.hold(connection, [seen.uid], suspended=suspended).get()
     reason, verb = (Reason.SUSPENDED, "paused") if suspended else (Reason.RESUMED, "resumed")
     _tell(connection, seen, reason, f"{verb} by {call.principal.name}", now)
     return [Key(kind, uid) for uid in pools for kind in (Kind.SLOTS, Kind.POOL)]
@@ -120,13 +122,17 @@ def _chosen(call: Call) -> set[TaskItem] | None:
     tasks = call.json().get("tasks")
     if tasks is None:
         return None
-    if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
+    if (
+        not isinstance(tasks, list)
+        or not 0 < len(tasks) <= MAX_TASKS
+        or not all(isinstance(task, str) for task in tasks)
+    ):
         raise bad_request("tasks is a list of task names; leave it out to retry all that failed")
     chosen = set()
     for text in tasks:
         parts = parse_task_run_name(f"{call.name}.{text}")
         if parts is None:
-            raise bad_request(f"{text!r} is no task; write its name, or name.index")
+            raise bad_request(f"{shown(text)} is no task; write its name, or name.index")
         chosen.add(parts[1:])
     return chosen
 

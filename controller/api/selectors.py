@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from controller.api.errors import bad_request
 from controller.store.selection import Labels
+from crds.finding import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -37,7 +38,7 @@ def parse_labels(text: str | None) -> Labels:
         elif match := _EXISTS.fullmatch(term):
             (absent if match[1] else present).append(match[2])
         else:
-            raise bad_request(f"labelSelector: {term!r} is not of the form a=b, a!=b, a, !a or a in (b, c)")
+            raise bad_request(f"labelSelector: {shown(term)} is not of the form a=b, a!=b, a, !a or a in (b, c)")
     return Labels(within, without, tuple(present), tuple(absent))
 
 
@@ -47,9 +48,9 @@ def parse_fields(text: str | None, allowed: Collection[str]) -> Mapping[str, str
     for term in _terms(text, re.compile(",")):
         match = _EQUALITY.fullmatch(term)
         if not match or match[3] == "!=":
-            raise bad_request(f"fieldSelector: {term!r} is not of the form field=value")
+            raise bad_request(f"fieldSelector: {shown(term)} is not of the form field=value")
         if match[1] not in allowed:
-            raise bad_request(f"fieldSelector: {match[1]!r} is none of {', '.join(sorted(allowed)) or 'no field'}")
+            raise bad_request(f"fieldSelector: {shown(match[1])} is none of {', '.join(sorted(allowed)) or 'no field'}")
         fields[match[1]] = match[4]
     return fields
 

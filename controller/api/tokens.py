@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 REREAD_SECONDS = 300.0
 """How long a secret's value is kept."""
+KNOWN_LIMIT = 1_000
 
 
 class Secrets(Protocol):
@@ -57,6 +58,14 @@ class SharedTokens:
         self._known: dict[str, _Known] = {}
         self._lock = Lock()
 
+    def known(self, pool: str, token: str) -> bool:
+        """Tell without waiting whether a token is the pool's; False may only mean that its secret has to be read again."""
+        with self._lock:
+            known = self._known.get(pool)
+        if known is None or not token or self._monotonic() - known.read_at >= REREAD_SECONDS:
+            return False
+        return any(hmac.compare_digest(token.encode(), value.encode()) for value in known.values)
+
     def accepts(self, pool: str, token: str) -> bool:
         """Tell whether a token is the pool's."""
         if not token:
@@ -71,5 +80,8 @@ class SharedTokens:
                 return known.values
         values = self._secrets.values(self._name(pool))
         with self._lock:
+            # Anyone may name a pool, so what is kept of them is bounded.
+            if len(self._known) >= KNOWN_LIMIT:
+                self._known.clear()
             self._known[pool] = _Known(values, now)
         return values

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from controller.actions import Event
 from controller.api import objects
 from controller.api.auth import Role
@@ -18,6 +20,7 @@ from controller.store import dag_history, events, resources, views
 from controller.store import runs as run_rows
 from controller.store.resources import Ref
 from crds.dag import DagSpec
+from crds.finding import shown
 from crds.names import DagUid, RunUid
 from crds.params import check_params, complete
 from crds.reasons import Reason
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from controller.observed import Stored
 
 KEY_LIMIT = 200
+# Each grant of the run carries them.
+PARAMS_LIMIT = 64 * 2**10
 LABELS_LIMIT = 64
 
 _LABEL = re.compile(r"[\w./-]{0,63}")
@@ -76,7 +81,7 @@ def _trigger(deps: ApiDeps, call: Call) -> Response:
     given, labels, key = body.get("params", {}), body.get("labels", {}), body.get("idempotencyKey")
     unknown = sorted(set(body) - {"params", "labels", "idempotencyKey"})
     if unknown:
-        raise bad_request(f"unknown field {unknown[0]!r}; a trigger has params, labels and idempotencyKey")
+        raise bad_request(f"unknown field {shown(unknown[0])}; a trigger has params, labels and idempotencyKey")
     _check_trigger(given, labels, key)
     with deps.pool.connection() as connection, connection.transaction():
         now = deps.clock.now(connection)
@@ -116,11 +121,13 @@ def _trigger(deps: ApiDeps, call: Call) -> Response:
 def _check_trigger(params: Any, labels: Any, key: Any) -> None:
     if not isinstance(params, dict):
         raise bad_request("params must be a JSON object")
+    if len(msgspec.json.encode(params)) > PARAMS_LIMIT:
+        raise bad_request(f"params take at most {PARAMS_LIMIT // 1024} KiB; keep data in datasets and name it here")
     if not isinstance(labels, dict) or len(labels) > LABELS_LIMIT:
         raise bad_request(f"labels must be an object of at most {LABELS_LIMIT} texts")
     if not all(isinstance(v, str) and _LABEL.fullmatch(v) and _LABEL.fullmatch(k) for k, v in labels.items()):
         raise bad_request("a label and its value hold at most 63 letters, digits and ./_-")
-    if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= KEY_LIMIT or "\x00" in key):
+    if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= KEY_LIMIT):
         raise bad_request(f"idempotencyKey is a text of 1 to {KEY_LIMIT} characters")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -11,9 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from controller.api.batcher import Batcher, Overloaded
+from controller.api.body import read_body
+from controller.api.errors import RefusedError
 from controller.api.protocol import UnknownPool, WorkerElsewhere, WorkerProtocol
 from controller.runtime.keys import Key, Kind, Wake
 from controller.store import dags, workers
+from crds.meta import NAME_PATTERN
 from crds.protocol import (
     MAX_BATCH,
     ClaimAnswer,
@@ -25,38 +29,45 @@ from crds.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from psycopg_pool import ConnectionPool
     from starlette.requests import Request
 
+    from controller.api.reporting import Reporting
     from controller.api.tokens import SharedTokens
 
 BODY_LIMIT = 8 * 2**20
 """The most bytes of a request's body: a group of reports with full outputs."""
 TEXT_LIMIT = 512
 """The most characters of a name that a worker gives."""
+METRICS_LIMIT = 100
+SLOTS_LIMIT = 10_000
+_NAME = re.compile(NAME_PATTERN)
+"""Pools and namespaces: the name of a pool is part of the name of a secret."""
 EVENTS = "events"
 """The name under which the token of event sources stands."""
 
 Asked = TypeVar("Asked", ClaimRequest, HeartbeatRequest, ReportRequest)
 
 
-class TooLarge(Exception):
-    """A body over BODY_LIMIT (HTTP 413)."""
-
-
 class WorkerApi:
     """The worker protocol over HTTP; one batcher an endpoint."""
 
-    def __init__(self, protocol: WorkerProtocol, tokens: SharedTokens, database: ConnectionPool, wake: Wake) -> None:
-        self._protocol = protocol
+    def __init__(
+        self,
+        protocol: WorkerProtocol,
+        reporting: Reporting,
+        tokens: SharedTokens,
+        database: ConnectionPool,
+        wake: Wake,
+    ) -> None:
         self._tokens = tokens
         self._database = database
         self._wake = wake
         self.claims: Batcher[ClaimRequest, ClaimAnswer] = Batcher("claims", protocol.claims)
         self.heartbeats: Batcher[HeartbeatRequest, HeartbeatAnswer] = Batcher("heartbeats", protocol.heartbeats)
-        self.reports: Batcher[ReportRequest, ReportAnswer] = Batcher("reports", protocol.reports)
+        self.reports: Batcher[ReportRequest, ReportAnswer] = Batcher("reports", reporting.reports)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -84,17 +95,20 @@ class WorkerApi:
 
         async def answer(request: Request) -> Response:
             try:
-                asked = decoder.decode(await _body(request))
-                problem = _unfit(asked)
-            except TooLarge:
-                return _refuse(413, f"the body is larger than {BODY_LIMIT} bytes")
-            except msgspec.DecodeError as error:
-                problem = str(error)
+                asked = decoder.decode(await read_body(request, BODY_LIMIT))
+            except RefusedError as error:
+                return _refuse(error.code, str(error))
+            except (msgspec.DecodeError, RecursionError) as error:
+                return _refuse(400, f"the body cannot be read: {error}")
             except UnicodeDecodeError:
-                problem = "the body is not UTF-8"
-            if problem:
+                return _refuse(400, "the body is not UTF-8")
+            if problem := _unfit(asked):
                 return _refuse(400, problem)
-            if not await run_in_threadpool(self._tokens.accepts, asked.pool, _bearer(request)):
+            token = _bearer(request)
+            # A thread's turn costs more than all else here, so only a secret that has to be read takes one.
+            if not self._tokens.known(asked.pool, token) and not await run_in_threadpool(
+                self._tokens.accepts, asked.pool, token
+            ):
                 return _refuse(401, f"the token is not that of pool {asked.pool}")
             return await _submitted(submit, asked)
 
@@ -105,13 +119,17 @@ class WorkerApi:
         if not await run_in_threadpool(self._tokens.accepts, EVENTS, _bearer(request)):
             return _refuse(401, "the token is not that of the event sources")
         try:
-            event = msgspec.json.decode(await _body(request))
-        except (TooLarge, msgspec.DecodeError, UnicodeDecodeError):
+            event = msgspec.json.decode(await read_body(request, BODY_LIMIT))
+        except RefusedError as error:
+            return _refuse(error.code, str(error))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _refuse(400, "the body is no JSON event")
         if isinstance(event, dict) and event.get("detail-type") == "Scheduled Event":
             await run_in_threadpool(self._ticked)
         detail = event.get("detail") if isinstance(event, dict) else None
         task = detail.get("taskArn") if isinstance(detail, dict) else None
+        if isinstance(task, str) and not _fits(task):
+            return _refuse(400, f"taskArn is longer than {TEXT_LIMIT} characters or holds NUL")
         if isinstance(task, str) and detail is not None and detail.get("lastStatus") == "STOPPED":
             await run_in_threadpool(self._stopped, [task])
         return Response(status_code=202)
@@ -136,7 +154,8 @@ async def _submitted(submit: Callable[[Asked], Awaitable[Any]], asked: Asked) ->
     except WorkerElsewhere as error:
         return _refuse(409, f"worker {error} belongs to another pool; draw another id")
     except DataError as error:
-        return _refuse(422, f"the database cannot hold this: {error}")
+        # Only the first line: what follows may quote other people's data.
+        return _refuse(422, f"the database cannot hold this: {str(error).partition(chr(10))[0]}")
     except Overloaded:
         return _refuse(503, "too many requests wait; come again")
 
@@ -146,30 +165,36 @@ def _unfit(asked: ClaimRequest | HeartbeatRequest | ReportRequest) -> str | None
     members = asked.reports if isinstance(asked, ReportRequest) else asked.attempts
     if len(members) > MAX_BATCH:
         return f"at most {MAX_BATCH} attempts a request"
-    names = [asked.worker, asked.pool, asked.namespace]
-    if isinstance(asked, ClaimRequest):
-        names += [asked.request, *(m.attempt for m in asked.attempts)]
-    elif isinstance(asked, HeartbeatRequest):
-        names += asked.attempts
-    else:
-        names += [r.attempt for r in asked.reports]
-    if any(len(name) > TEXT_LIMIT or "\0" in name for name in names):
+    if not all(_fits(text) for text in _texts(asked)):
         return f"a name is longer than {TEXT_LIMIT} characters or holds NUL"
-    if not asked.pool or (not asked.worker and not isinstance(asked, ReportRequest)):
-        return "worker and pool must not be empty"
+    if not _NAME.fullmatch(asked.pool) or not _NAME.fullmatch(asked.namespace):
+        return "pool and namespace are names of resources: lower-case words joined by '-'"
+    if not asked.worker and not isinstance(asked, ReportRequest):
+        return "worker must not be empty"
+    if isinstance(asked, HeartbeatRequest) and len(asked.awaited) > MAX_BATCH:
+        return f"at most {MAX_BATCH} awaited requests a heartbeat"
+    if isinstance(asked, HeartbeatRequest) and not 0 <= asked.slots <= SLOTS_LIMIT:
+        return f"slots is a number from 0 to {SLOTS_LIMIT}"
+    if isinstance(asked, ReportRequest) and any(len(r.metrics) > METRICS_LIMIT for r in asked.reports):
+        return f"at most {METRICS_LIMIT} metrics a report"
     return None
 
 
-async def _body(request: Request) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > BODY_LIMIT:
-        raise TooLarge
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise TooLarge
-    return bytes(body)
+def _fits(text: str) -> bool:
+    return len(text) <= TEXT_LIMIT and "\0" not in text
+
+
+def _texts(asked: ClaimRequest | HeartbeatRequest | ReportRequest) -> Iterator[str]:
+    """Yield every name that a request gives."""
+    yield from (asked.worker, asked.pool, asked.namespace)
+    match asked:
+        case ClaimRequest():
+            yield from (asked.request, asked.ecs_task or "", *(m.attempt for m in asked.attempts))
+        case HeartbeatRequest():
+            yield from (asked.ecs_task or "", *asked.attempts, *asked.awaited)
+        case ReportRequest():
+            yield asked.request
+            yield from (text for r in asked.reports for text in (r.attempt, r.token, *r.metrics))
 
 
 def _bearer(request: Request) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from controller.aws.errors import calling
-from crds.names import AttemptId, dead_letter_name, deduplication_id
+from crds.names import AttemptId, dead_letter_name, deduplication_id, parse_attempt_id
 from crds.protocol import Message
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ class Queues(Protocol):
     def discard(self, queue: str, letters: Sequence[DeadLetter]) -> None:
         """Delete messages of a queue's dead-letter queue."""
         ...
+
+
+# Deliveries are 32-bit integers in the store.
+MAX_DELIVERY = 2**31 - 1
 
 
 class SqsQueues:
@@ -131,7 +135,10 @@ class SqsQueues:
 
 
 def _decode(body: str) -> Message | None:
+    """Return a message of ours, None for what anyone else may have sent."""
     try:
-        return msgspec.json.decode(body, type=Message)
-    except msgspec.DecodeError:
+        message = msgspec.json.decode(body, type=Message)
+        parse_attempt_id(message.attempt)
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
+    return message if 0 < message.delivery <= MAX_DELIVERY else None

@@ -61,7 +61,7 @@ def report(items: Sequence[dict[str, Any]], *, dry_run: bool = False, quiet: boo
         revision = f" (revision {item['revision']})" if item.get("revision") and item["action"] != "unchanged" else ""
         shade = {"created": "green", "configured": "yellow", "unchanged": "grey"}[item["action"]]
         would = " (dry run)" if dry_run else ""
-        print(
+        text.out(
             f"{item['kind'].lower()}/{item['name']} {text.paint(item['action'], shade, on=colour)}{revision}{would}",
             flush=True,
         )

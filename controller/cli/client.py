@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from controller.cli.errors import CliError, UnreachableError
+from controller.cli.errors import CliError, Exit, UnreachableError
 
 if TYPE_CHECKING:
     from controller.cli.target import Target
@@ -21,6 +23,7 @@ STREAM_TIMEOUT_SECONDS = 60.0
 PAGE = 500
 MAX_PAGES = 200
 _READ_SIZE = 64 * 1024
+_PASSWORD = re.compile(r"//[^/@]*@")
 
 Query = Mapping[str, str | int | None]
 
@@ -41,8 +44,8 @@ class Client:
 
     def path(self, *parts: str) -> str:
         """Return a path below the namespace."""
-        joined = "/".join(quote(part, safe="") for part in parts)
-        return f"/apis/setpoint.dev/v1/namespaces/{quote(self.namespace, safe='')}/{joined}"
+        joined = "/".join(_quoted(part) for part in parts)
+        return f"/apis/setpoint.dev/v1/namespaces/{_quoted(self.namespace)}/{joined}"
 
     def get(self, *parts: str, **query: str | int | None) -> Any:
         """Return the object at a path below the namespace."""
@@ -66,7 +69,13 @@ class Client:
         """Return the JSON of an answer; raise CliError if it is a refusal."""
         data = None if body is None else json.dumps(body).encode()
         response = self._send(method, path, query, data, "application/json", TIMEOUT_SECONDS)
-        return json.loads(self._read(response) or b"null")
+        try:
+            answer = json.loads(self._read(response))
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict) or "kind" not in answer:
+            raise CliError(f"what answers at {self._address} (from {self.target.origin}) is no dispatcher; correct it")
+        return answer
 
     def bundle(self, digest: str) -> bytes | None:
         """Return a stored bundle, or None."""
@@ -107,10 +116,13 @@ class Client:
         self, method: str, path: str, query: Query | None, data: bytes | None, media_type: str, timeout: float
     ) -> http.client.HTTPResponse:
         given = {key: value for key, value in (query or {}).items() if value is not None}
-        address = f"{path}?{urlencode(given)}" if given else path
+        address = f"{path}?{urlencode(given, errors='surrogateescape')}" if given else path
         headers = {"Content-Type": media_type} if data is not None else {}
-        if self.target.token:
-            headers["Authorization"] = f"Bearer {self.target.token}"
+        if token := self.target.token:
+            # The library's own error would repeat the token.
+            if not token.isascii() or not token.isprintable():
+                raise CliError("the token holds a character that no token has; set SETPOINT_TOKEN anew", Exit.USAGE)
+            headers["Authorization"] = f"Bearer {token}"
         try:
             connection, prefix = self._connect(timeout)
             connection.request(method, prefix + address, data, headers)
@@ -118,7 +130,9 @@ class Client:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._unreachable(error) from error
         if date := response.headers.get("Date"):
-            self._now = parsedate_to_datetime(date)
+            # A stranger's date is no reason to fail; that it is no dispatcher shows below.
+            with suppress(ValueError):
+                self._now = parsedate_to_datetime(date)
         if response.status >= 400:
             raise _refusal(response.status, self._read(response))
         return response
@@ -132,15 +146,25 @@ class Client:
     def _connect(self, timeout: float) -> tuple[http.client.HTTPConnection, str]:
         parts = urlsplit(self.target.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise CliError(f"{self.target.url!r} (from {self.target.origin}) is no http address; correct it")
+            raise CliError(f"{self._address!r} (from {self.target.origin}) is no http address; correct it")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         return kind(parts.hostname, parts.port, timeout=timeout), parts.path.rstrip("/")
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         return UnreachableError(
-            f"no dispatcher answers at {self.target.url} (from {self.target.origin}): {error}; "
+            f"no dispatcher answers at {self._address} (from {self.target.origin}): {error}; "
             "start one with `setpoint up`, or set SETPOINT_URL to another"
         )
+
+    @property
+    def _address(self) -> str:
+        """The address without the password that it may hold."""
+        return _PASSWORD.sub("//", self.target.url)
+
+
+def _quoted(part: str) -> str:
+    # What the shell gave may be no UTF-8.
+    return quote(part, safe="", errors="surrogateescape")
 
 
 class NotFoundError(CliError):

@@ -29,7 +29,7 @@ def describe(words: Objects, namespace: Namespace = None) -> None:
     client = connect(namespace)
     named = names.resolve(client, names.parse(words))
     item = client.get(named.plural, named.name)
-    print("\n".join(_describe(client, named, item)))
+    text.out("\n".join(_describe(client, named, item)))
 
 
 def graph(
@@ -43,7 +43,7 @@ def graph(
     client = connect(namespace)
     named = names.parse(words, ("dags",))
     draw = drawing.mermaid if output == "mermaid" else drawing.tree
-    print("\n".join(draw(*_needs(client.get("dags", named.name)))))
+    text.out("\n".join(draw(*_needs(client.get("dags", named.name)))))
 
 
 def dag_details(client: Client, item: Object) -> Iterator[str]:

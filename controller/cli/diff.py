@@ -49,7 +49,7 @@ def _print(lines: Iterator[str]) -> None:
     colour = text.coloured()
     shades = {"+": "green", "-": "red", "@": "blue"}
     for line in lines:
-        print(text.paint(line, shades.get(line[:1]), on=colour))
+        text.out(text.paint(line, shades.get(line[:1]), on=colour))
 
 
 def _lines(client: Client, item: Item, bundles: Mapping[str, Bundle]) -> Iterator[str]:

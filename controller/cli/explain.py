@@ -13,14 +13,14 @@ def explain(words: Objects, namespace: Namespace = None) -> None:
     named = names.resolve(client, names.parse(words, allowed))
     told = client.get(named.plural, named.name, "explain")
     phase = text.paint(told["phase"], text.phase_colour(told["phase"]), on=colour)
-    print(f"{named} ({phase}): {told['message']}")
+    text.out(f"{named} ({phase}): {told['message']}")
     if told["tasks"]:
-        print()
-        print(
+        text.out()
+        text.out(
             text.table(
                 ("TASK", "PHASE", "WHY"), [(t["task"], t["phase"], t["message"]) for t in told["tasks"]], colour=colour
             )
         )
-    print()
+    text.out()
     conditions = [(c["type"], c["status"], c["reason"], c.get("message", "")) for c in told["conditions"]]
-    print(text.table(("CONDITION", "STATUS", "REASON", "MESSAGE"), conditions, colour=colour))
+    text.out(text.table(("CONDITION", "STATUS", "REASON", "MESSAGE"), conditions, colour=colour))

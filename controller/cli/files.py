@@ -14,7 +14,7 @@ from controller.cli.errors import CliError, Exit
 from crds.bundle import Bundle, BundleError, build
 from crds.finding import Finding
 from crds.kinds import APPLIED
-from crds.loader import LoadedResource, load_path, load_text
+from crds.loader import LoadedResource, load_path, load_stream
 from crds.meta import API_VERSION, Resource
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read(client: Client, paths: Sequence[str]) -> Source:
     for path in paths:
         # With several paths a name may stand in another one: the server, who sees all, checks it.
         seen = known if len(paths) == 1 else None
-        found = load_text(sys.stdin.read(), known=seen) if path == STDIN else load_path(Path(path), seen)
+        found = load_stream(sys.stdin.buffer, known=seen) if path == STDIN else load_path(Path(path), seen)
         loaded += found.resources
         problems += [str(problem) for problem in found.problems]
     if problems:

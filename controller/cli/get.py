@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from controller.cli.client import Client
 
 Object = dict[str, Any]
+# Both formats leave these as they are; a terminal may obey them.
+_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def get(
@@ -68,7 +71,7 @@ def _print_list(client: Client, plural: str, items: list[Object], form: Output) 
             return
         wide, now = form is Output.WIDE, client.now()
         lines = [rows.cells(plural, item, now, wide=wide) for item in items]
-        print(text.table(rows.headers(plural, wide=wide), lines, colour=text.coloured()))
+        text.out(text.table(rows.headers(plural, wide=wide), lines, colour=text.coloured()))
         return
     if form is Output.NAME:
         for item in items:
@@ -84,7 +87,7 @@ def _print_one(client: Client, named: Named, item: Object, form: Output) -> None
     _print_list(client, named.plural, [item], form)
     if named.plural == "dags" and form is not Output.NAME:
         print()
-        print("\n".join(dag_details(client, item)))
+        text.out("\n".join(dag_details(client, item)))
 
 
 def _watch(client: Client, plural: str, query: dict[str, str | None], form: Output) -> None:
@@ -118,8 +121,8 @@ def _print_change(client: Client, plural: str, change: Object, form: Output, wid
     if not widths:
         headers = rows.headers(plural, wide=wide)
         widths += [max(len(head), len(cell)) for head, cell in zip(headers, cells, strict=True)]
-        print(_padded(headers, widths), flush=True)
-    print(_padded(cells, widths), flush=True)
+        text.out(_padded(headers, widths), flush=True)
+    text.out(_padded(cells, widths), flush=True)
 
 
 def _padded(cells: Iterable[str], widths: list[int]) -> str:
@@ -131,5 +134,8 @@ def dump(value: Any, form: Output) -> str:
     if form is Output.YAML:
         import yaml  # noqa: PLC0415 - a table needs none of it, and it takes a while
 
-        return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip()
-    return json.dumps(value, indent=2, ensure_ascii=False)
+        dumped = str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+        if _CONTROL.search(dumped):
+            dumped = str(yaml.safe_dump(value, sort_keys=False, allow_unicode=False))
+        return dumped.rstrip()
+    return _CONTROL.sub(lambda c: f"\\u{ord(c[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,8 @@ from controller.cli.get import dump
 from controller.cli.options import Namespace, Objects, Output, OutputOption, Watch, connect, output_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from controller.cli.client import Client
 
 
@@ -26,9 +29,17 @@ def logs(
     client = connect(namespace)
     named = names.resolve(client, names.parse(words, ("dagruns", "taskruns")))
     query = {"follow": "true" if follow else None, "attempt": attempt}
-    for piece in client.stream(client.path(named.plural, named.name, "logs"), query):
+    pieces = client.stream(client.path(named.plural, named.name, "logs"), query)
+    # A file or another program gets what the task wrote; a terminal would obey it.
+    for piece in _readable(pieces) if sys.stdout.isatty() else pieces:
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+
+
+def _readable(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for piece in pieces:
+        yield text.visible(decoder.decode(piece).replace("\r\n", "\n"), colours=True).encode()
 
 
 def events(
@@ -46,7 +57,7 @@ def events(
         print(dump({"kind": "EventList", "items": found}, form))
     elif found:
         lines = [_cells(client, event) for event in found]
-        print(text.table(("AGE", "TYPE", "REASON", "OBJECT", "MESSAGE"), lines, colour=text.coloured()), flush=True)
+        text.out(text.table(("AGE", "TYPE", "REASON", "OBJECT", "MESSAGE"), lines, colour=text.coloured()), flush=True)
     elif not watch:
         print("no events", file=sys.stderr)
     if watch:
@@ -61,8 +72,7 @@ def _watch(client: Client, target: str | None, after: int, form: Output) -> None
             if event["id"] <= after:
                 continue
             after = event["id"]
-            shown = json.dumps(event) if form is Output.JSON else "   ".join(_cells(client, event))
-            print(shown, flush=True)
+            text.out(json.dumps(event) if form is Output.JSON else "   ".join(_cells(client, event)), flush=True)
 
 
 def _cells(client: Client, event: dict[str, Any]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def main() -> None:
     except CliError as error:
         text.error(str(error))
         for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
+            text.err(f"  {problem}")
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)

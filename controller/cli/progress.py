@@ -52,10 +52,12 @@ class _Lines:
             line = _line(item)
             if self._seen.get(name) != line:
                 self._seen[name] = line
-                self._console.print(f"{now:%H:%M:%S}  {line}", highlight=False, markup=False, soft_wrap=True)
+                shown = text.visible(f"{now:%H:%M:%S}  {line}")
+                self._console.print(shown, highlight=False, markup=False, soft_wrap=True)
 
     def away(self, error: Exception) -> None:
-        self._console.print(f"the dispatcher is away, waiting for it: {error}", highlight=False, markup=False)
+        shown = text.visible(f"the dispatcher is away, waiting for it: {error}")
+        self._console.print(shown, highlight=False, markup=False)
 
 
 class _Table:
@@ -68,7 +70,8 @@ class _Table:
         self._live.update(task_table(run, tasks, now), refresh=True)
 
     def away(self, error: Exception) -> None:
-        self._live.update(Text(f"the dispatcher is away, waiting for it: {error}", style="yellow"), refresh=True)
+        shown = text.visible(f"the dispatcher is away, waiting for it: {error}")
+        self._live.update(Text(shown, style="yellow"), refresh=True)
 
 
 def task_table(run: Object, tasks: Sequence[Object], now: datetime) -> Table:
@@ -81,7 +84,7 @@ def task_table(run: Object, tasks: Sequence[Object], now: datetime) -> Table:
         table.add_column(header, no_wrap=header != "REASON")
     for item in _most_telling(tasks):
         _, *cells = rows.cells("taskruns", item, now)
-        shown = [Text(cell, style=text.phase_colour(cell) or "") for cell in cells]
+        shown = [Text(text.visible(cell), style=text.phase_colour(cell) or "") for cell in cells]
         table.add_row(_task_name(item), *shown)
     if len(tasks) > ROWS_SHOWN:
         table.add_row(f"… and {len(tasks) - ROWS_SHOWN} more", *[""] * 5)

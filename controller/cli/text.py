@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
@@ -32,12 +33,35 @@ _PHASES = {
     "Skipped": "grey",
 }
 _GAP = "   "
+_COLOUR = rf"\x1b\[(?:0|{'|'.join(_COLOURS.values())})m"
+# Controls of the terminal, marks that turn the direction of writing round, and bytes of file names that are no text.
+_HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_HIDDEN_OR_COLOUR = re.compile(f"{_COLOUR}|{_HIDDEN.pattern}")
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def coloured(stream: TextIO = sys.stdout) -> bool:
     """Tell whether a stream shows colours."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def visible(text: str, *, colours: bool = False) -> str:
+    """Return text whose control characters can be read and do nothing; lines, tabs and, if wanted, colours stay."""
+    return (_HIDDEN_OR_COLOUR if colours else _HIDDEN).sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0] if len(match[0]) > 1 else match[0].encode("unicode_escape").decode()
+
+
+def out(text: str = "", *, flush: bool = False) -> None:
+    """Print text for people; only our colours reach a terminal as what they are, whatever others have written."""
+    print(visible(text, colours=coloured(sys.stdout)), flush=flush)
+
+
+def err(text: str) -> None:
+    """Print text for people beside the output."""
+    print(visible(text, colours=coloured(sys.stderr)), file=sys.stderr, flush=True)
 
 
 def paint(text: str, colour: str | None, *, on: bool) -> str:
@@ -52,9 +76,10 @@ def phase_colour(phase: str) -> str | None:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool = False, head: bool = True) -> str:
     """Return rows in columns; cells that are phases are coloured."""
-    lines = [headers, *rows]
+    readable = [[visible(cell) for cell in row] for row in rows]
+    lines = [headers, *readable]
     widths = [max(len(line[n]) for line in lines) for n in range(len(headers))]
-    shown = [_line(row, widths, colour=colour) for row in rows]
+    shown = [_line(row, widths, colour=colour) for row in readable]
     return "\n".join([_line(headers, widths, colour=False), *shown] if head else shown)
 
 
@@ -108,4 +133,4 @@ def size(count: int) -> str:
 def error(message: str) -> None:
     """Print an error."""
     label = paint("error:", "red", on=coloured(sys.stderr))
-    print(label, message, file=sys.stderr)
+    err(f"{label} {message}")

@@ -49,6 +49,7 @@ def trigger(
 def _value(text: str) -> Any:
     """Return JSON if the text is some, else the text itself."""
     try:
-        return json.loads(text)
-    except ValueError:
+        # NaN and Infinity are no JSON, so they are text like any other.
+        return json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
         return text

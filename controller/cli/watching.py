@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +45,11 @@ def keep_applied(
         stop_event=stop,
         raise_interrupt=True,
     )
+    # What was saved before the watch began brought no event, so the first look applies whatever there is.
+    unseen = True
     for changed in changes:
-        if changed or pending:
+        if changed or pending or unseen:
+            unseen = False
             pending, told = _try(client, paths, on_applied, on_failed, None if changed else told)
 
 
@@ -72,4 +74,4 @@ def _print_applied(items: Sequence[dict[str, Any]]) -> None:
 def _print_failed(error: CliError) -> None:
     text.error(str(error))
     for problem in error.problems:
-        print(f"  {problem}", file=sys.stderr, flush=True)
+        text.err(f"  {problem}")

@@ -41,6 +41,7 @@ class Timers(Background):
         self._clock = clock
         self._enqueue = enqueue
         self._leads = leads
+        self._resynced = runs.Place()
 
     def due(self) -> set[Key]:
         """Return the keys of what is past a deadline."""
@@ -55,9 +56,12 @@ class Timers(Background):
         return {Key(Kind.RUN, uid) for uid in found} | {Key(Kind.POOL, uid) for uid in silent}
 
     def resync(self) -> set[Key]:
-        """Return the keys of everything unfinished, and sweep what ended attempts left behind."""
+        """Return the keys of everything unfinished, at most RESYNC_LIMIT runs in turn; sweep what ended attempts left."""
         with self._database.connection() as connection:
-            keys = {Key(Kind.RUN, uid) for uid in runs.all_unfinished(connection, RESYNC_LIMIT)}
+            page = runs.unfinished_page(connection, self._resynced, RESYNC_LIMIT)
+            # What one resync leaves over is the next one's, so that runs that stand still hide no others.
+            self._resynced = page[-1] if len(page) == RESYNC_LIMIT else runs.Place()
+            keys = {Key(Kind.RUN, place.uid) for place in page}
             keys |= {Key(Kind.DAG, uid) for uid in dags.active(connection)}
             for uid in pools.read(connection):
                 keys |= {Key(Kind.POOL, uid), Key(Kind.QUEUE, uid), Key(Kind.SLOTS, uid)}

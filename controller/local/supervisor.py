@@ -111,7 +111,13 @@ class Supervisor:
             child.process = None
             log.warning("process ended; starting it again", process=child.program.name, code=code, in_s=child.wait)
         if child.process is None and now >= child.due:
-            self._start(child)
+            try:
+                self._start(child)
+            except OSError as error:
+                # No more memory, files or space: this thread must live on, or all children die and nobody can stop us.
+                child.wait = min(child.wait * 2, RESTART_MOST)
+                child.due = now + child.wait
+                log.warning("cannot start; trying again", process=child.program.name, error=str(error), in_s=child.wait)
 
     def _start(self, child: _Child) -> None:
         program = child.program

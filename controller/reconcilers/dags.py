@@ -37,7 +37,7 @@ log = structlog.get_logger()
 BUSY_AGAIN = timedelta(milliseconds=50)
 """When to look again at a DAG of which someone else had locked a run."""
 WAITING_LIMIT = 1_000
-"""The most unfinished runs of a DAG that one pass looks at."""
+"""The most runs of a DAG that one pass admits: it looks at so many beyond those that may be active."""
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class DagReconciler:
         return results
 
     def _one(self, connection: psycopg.Connection, row: DagRow, now: datetime, done: _Done) -> DagPlan:
-        active = runs.active(connection, row.uid, WAITING_LIMIT)
+        active = runs.active(connection, row.uid, row.spec.concurrency.max_active_runs + WAITING_LIMIT)
         view = DagView(
             row.spec,
             row.generation,
@@ -84,7 +84,7 @@ class DagReconciler:
         plan = diff(view, _newest_ticks, _next_tick, now)
         changed = [*plan.admit, *plan.replace]
         # Whoever fills slots locks runs, then DAGs. Here it is the other way round, so a run that is locked is not waited for.
-        if changed and len(runs.lock(connection, changed)) < len(changed):
+        if changed and len(runs.lock(connection, changed).get()) < len(changed):
             return DagPlan(wake_at=now + BUSY_AGAIN)
         created = [uid for new in plan.create if (uid := self._create(connection, row, new, now)) is not None]
         dags.move_cursors(connection, row.uid, plan.cursors)
@@ -167,7 +167,7 @@ def _pins(connection: psycopg.Connection, namespace: str, revision: Revision) ->
     names = {i.dataset for t in revision.tasks.values() for i in t.inputs.values() if i.dataset is not None}
     if not names:
         return {}
-    return {d.uid: d.version for d in datasets.by_name(connection, namespace, names).values() if d.cold}
+    return {d.uid: d.version for d in datasets.by_name(connection, namespace, names).get().values() if d.cold}
 
 
 def _next_tick(schedule: Schedule, after: datetime) -> datetime:

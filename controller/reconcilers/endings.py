@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from controller.diff.attempts import LiveAttempt
+    from controller.store.later import Later
     from controller.store.task_runs import FactsRow
     from crds.dag import Retries
     from crds.names import AttemptId
@@ -51,18 +52,32 @@ def move_on(
     """Take the step that each ended attempt moves its task by, and tell people; return the pools where a slot fell free."""
     if not ended:
         return set()
-    rows = task_runs.facts(connection, sorted(ended, key=lambda k: (k.run, k.task, k.index)))
+    facts = task_runs.facts(connection, sorted(attempt for attempt, _ in ended.values()))
+    won = [attempt for attempt, end in ended.values() if end.phase is AttemptPhase.SUCCEEDED]
+    task_runs.remember(connection, won)
+    return set(take_steps(connection, revisions, facts.get(), ended, now).get().values())
+
+
+def take_steps(
+    connection: psycopg.Connection,
+    revisions: Revisions,
+    rows: Mapping[TaskKey, FactsRow],
+    ended: Mapping[TaskKey, tuple[AttemptId, Ended]],
+    now: datetime,
+) -> Later[dict[TaskKey, str]]:
+    """Take the steps of tasks of which the facts are known; return those taken, with their pools."""
     known = revisions.read(connection, {RevisionId(row.dag_uid, row.revision) for row in rows.values()})
     steps = {
         key: settle(_facts(row, known[RevisionId(row.dag_uid, row.revision)].retries(key.task)), ended[key][1], now)
         for key, row in rows.items()
+        if key in ended
     }
-    taken = task_runs.step(connection, list(steps.values()), now)
-    task_runs.publish(connection, [ended[k][0] for k in taken if ended[k][1].phase is AttemptPhase.SUCCEEDED])
+    won = {key: attempt for key, (attempt, end) in ended.items() if end.phase is AttemptPhase.SUCCEEDED}
+    taken = task_runs.step(connection, list(steps.values()), now, won=won)
     events.record(connection, list(_tell(ended, steps, rows)), now)
     for _, end in ended.values():
         ATTEMPTS.labels(end.phase, end.reason).inc()
-    return set(taken.values())
+    return taken
 
 
 def _facts(row: FactsRow, retries: Retries) -> TaskFacts:

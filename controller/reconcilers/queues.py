@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from controller.actions import Close, Event, Redeliver, Send
-from controller.diff.attempts import SEND_WITHIN, dead_letter
+from controller.actions import Close, Event, Redeliver
+from controller.diff.attempts import EMPTY_AGAIN, EMPTY_FOR, SEND_WITHIN, dead_letter
 from controller.reconcilers import endings
 from controller.runtime.keys import Key, Kind, Wake
 from controller.runtime.loop import Result
@@ -69,6 +69,8 @@ class QueueReconciler:
         with self._database.connection() as connection:
             now = self._clock.now(connection)
             pools.observe_queue(connection, pool.uid, counts.visible, counts.in_flight, counts.dead_letters, now)
+            if not counts.visible + counts.in_flight:
+                attempts.look_sooner(connection, pool.uid, EMPTY_FOR + EMPTY_AGAIN)
         if not counts.dead_letters:
             return
         for _ in range(DEAD_LETTER_ROUNDS):
@@ -94,7 +96,7 @@ class QueueReconciler:
                 if (action := dead_letter(attempt, deliveries[AttemptId(id_)], strikes, open_since)) is not None
             ]
             redeliver = [a for a in actions if isinstance(a, Redeliver)]
-            sends = [Send(*s) for s in attempts.redeliver(connection, redeliver, now, SEND_WITHIN)]
+            sends = attempts.redeliver(connection, redeliver, now, SEND_WITHIN)
             closes = [a for a in actions if isinstance(a, Close)]
             known = {attempt.id: attempt for attempt, _ in live.values()}
             freed = endings.close(connection, self._revisions, known, closes, now)

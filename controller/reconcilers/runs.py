@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from controller.actions import Close, EndRun, Event, Plan, Postpone, Redeliver, RequestCancel, Send
+from controller.actions import Close, EndRun, Event, Plan, Postpone, Redeliver, RequestCancel, Send, TaskKey
 from controller.diff.attempts import SEND_WITHIN, LiveAttempt, QueueEvidence
-from controller.diff.runs import Candidate, RunView, diff
+from controller.diff.rules import Upstream
+from controller.diff.runs import BackedOff, Candidate, RunView, diff
 from controller.reconcilers import endings, slots
 from controller.runtime.keys import Key, Kind, Wake
 from controller.runtime.loop import Result
 from controller.store import attempts, events, pools, runs, task_runs
 from controller.store.revisions import Revision, RevisionId, Revisions
+from controller.store.slots import limited_pools
 from crds.names import AttemptId, DagUid, RunUid
 from crds.phases import RunPhase
 
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
 
     from controller.reconcilers.sender import Sender
     from controller.runtime.clock import Clock
+    from controller.store.attempts import Slot
     from controller.store.runs import RunRow
+    from controller.store.task_runs import Counted
 
 log = structlog.get_logger()
+OfRun = TypeVar("OfRun", Candidate, BackedOff, LiveAttempt)
 BUSY_AGAIN = timedelta(milliseconds=50)
 """When to look again at a run that someone else had locked."""
 MAX_CASCADE = 20
@@ -41,6 +46,8 @@ class Advance:
     """What a pass over runs leaves to be done after COMMIT."""
 
     sends: list[Send] = field(default_factory=list)
+    chosen: list[Slot] = field(default_factory=list)
+    """The tasks that get free slots; the caller creates their attempts in the same transaction."""
     wakes: set[Key] = field(default_factory=set)
     results: dict[RunUid, Result] = field(default_factory=dict)
     acted: int = 0
@@ -62,13 +69,17 @@ class RunReconciler:
         """Bring each run one step closer to its end, and give free slots to ready tasks."""
         wanted = [RunUid(k.uid) for k in keys if k.kind is Kind.RUN]
         freed = {k.uid for k in keys if k.kind is Kind.SLOTS}
-        with self._database.connection() as connection:
+        with self._database.connection() as connection, connection.pipeline():
+            rows = runs.lock(connection, wanted)
             now = self._clock.now(connection)
-            done = advance(connection, self._revisions, wanted, freed, now)
-        self._sender.send(done.sends)
+            done = advance(connection, self._revisions, wanted, rows.get(), freed, now)
+            created = slots.create(connection, done.chosen, now)
+            connection.commit()
+            sends = [*done.sends, *created.get()]
+        self._sender.send(sends)
         self._wake(done.wakes)
-        if done.acted:
-            log.info("reconciled", controller="runs", keys=len(keys), actions=done.acted, sends=len(done.sends))
+        if done.acted or sends:
+            log.info("reconciled", controller="runs", keys=len(keys), actions=done.acted, sends=len(sends))
         return {Key(Kind.RUN, uid): result for uid, result in done.results.items()}
 
 
@@ -76,19 +87,23 @@ def advance(
     connection: psycopg.Connection,
     revisions: Revisions,
     wanted: Sequence[RunUid],
+    rows: Mapping[RunUid, RunRow],
     freed: Iterable[str],
     now: datetime,
 ) -> Advance:
-    """Observe, diff and act on runs within the caller's transaction."""
+    """Observe, diff and act on the locked `rows` of the wanted runs within the caller's transaction, best in a pipeline."""
     done = Advance()
     touched = set(freed)
-    rows = runs.lock(connection, wanted) if wanted else {}
     missing = [uid for uid in wanted if uid not in rows]
     if missing:
         for uid in runs.unfinished(connection, missing):
             done.results[uid] = Result(BUSY_AGAIN)
     if rows:
-        touched |= task_runs.hold(connection, list(rows))
+        held = task_runs.hold(connection, [u for u, row in rows.items() if row.suspend], suspended=True)
+        released = task_runs.hold(
+            connection, [u for u, row in rows.items() if row.holds and not row.suspend], suspended=False
+        )
+        limited = limited_pools(connection, [row.dag_uid for row in rows.values() if row.limited])
         open_ = list(rows)
         for step in range(MAX_CASCADE):
             open_, pools_ = _pass(connection, revisions, {u: rows[u] for u in open_}, now, done)
@@ -97,8 +112,8 @@ def advance(
                 break
             if step == MAX_CASCADE - 1:
                 done.wakes |= {Key(Kind.RUN, uid) for uid in open_}
-        touched |= slots.pools_of(connection, (row.dag_uid for row in rows.values()))
-    done.sends += slots.fill(connection, revisions, touched, now)
+        touched |= held.get() | released.get() | limited.get()
+    done.chosen = slots.choose(connection, revisions, touched, now)
     done.acted += len(done.sends)
     return done
 
@@ -111,51 +126,64 @@ def _pass(
     done: Advance,
 ) -> tuple[list[RunUid], set[str]]:
     """Make one pass; return the runs in which a task ended by it, and the pools to fill."""
-    fresh = task_runs.fresh(connection, list(rows))
-    views, live = _observe(connection, revisions, rows, bool(fresh), now)
+    views, live, pools_of = _observe(connection, revisions, rows, now)
     queues = _evidence(connection, live.values(), now)
     plans = {uid: diff(view, queues, now) for uid, view in views.items()}
-    task_runs.settled(connection, fresh)
-    touched = _act(connection, revisions, rows, live, plans, now, done)
+    touched, closed = _act(connection, revisions, rows, live, plans, now, done)
+    touched |= {pools_of[step.key] for plan in plans.values() for step in plan.tasks}
     for uid, plan in plans.items():
         if plan.end is None and plan.wake_at is not None:
             done.results[uid] = Result(max(plan.wake_at - now, timedelta(0)))
-    return _cascading(plans, touched[1]), touched[0]
+    return _cascading(plans, closed), touched
 
 
 def _observe(
     connection: psycopg.Connection,
     revisions: Revisions,
     rows: Mapping[RunUid, RunRow],
-    any_fresh: bool,  # noqa: FBT001 - a fact of the snapshot
     now: datetime,
-) -> tuple[dict[RunUid, RunView], dict[AttemptId, LiveAttempt]]:
+) -> tuple[dict[RunUid, RunView], dict[AttemptId, LiveAttempt], dict[TaskKey, str]]:
     uids = list(rows)
     cancelled = [uid for uid, row in rows.items() if row.cancel_reason is not None]
-    candidates = task_runs.candidates(connection, uids) if any_fresh else []
-    backed_off = task_runs.backed_off(connection, uids)
-    live = attempts.due(connection, uids, cancelled, now)
-    started = [uid for uid, row in rows.items() if row.phase is RunPhase.RUNNING]
-    tallies = task_runs.tallies(connection, started) if started else {}
-    specs = revisions.read(connection, {RevisionId(rows[k.run].dag_uid, rows[k.run].revision) for k, _ in candidates})
-
-    def revision(row: RunRow) -> Revision:
-        return specs[RevisionId(row.dag_uid, row.revision)]
-
+    # All of them go out before the first is read.
+    waiting = task_runs.count_ended(connection, uids)
+    backoffs = task_runs.backed_off(connection, [uid for uid, row in rows.items() if row.backs_off])
+    due = attempts.due(connection, uids, cancelled, now)
+    counts = task_runs.tallies(connection, uids)
+    counted, backed_off, live, tallies = waiting.get(), backoffs.get(), due.get(), counts.get()
+    ids = {c.key.run: RevisionId(rows[c.key.run].dag_uid, rows[c.key.run].revision) for c in counted}
+    specs = revisions.read(connection, set(ids.values()))
+    candidates = _by_run(_candidate(specs[ids[c.key.run]], c) for c in counted)
+    backing = _by_run(b for b, _ in backed_off)
+    living = _by_run(live)
     views = {
         uid: RunView(
             uid,
             row.phase,
             row.deadline,
             row.cancel_reason,
-            tuple(Candidate(k, revision(row).tasks[k.task].when, up) for k, up in candidates if k.run == uid),
-            tuple(b for b in backed_off if b.key.run == uid),
-            tuple(a for a in live if a.key.run == uid),
+            tuple(candidates.get(uid, ())),
+            tuple(backing.get(uid, ())),
+            tuple(living.get(uid, ())),
             tallies.get(uid),
         )
         for uid, row in rows.items()
     }
-    return views, {a.id: a for a in live}
+    pools_of = {c.key: c.pool for c in counted} | {b.key: pool for b, pool in backed_off}
+    return views, {a.id: a for a in live}, pools_of
+
+
+def _candidate(revision: Revision, counted: Counted) -> Candidate:
+    task = revision.tasks[counted.key.task]
+    unfinished = len(task.needs) - counted.succeeded - counted.failed - counted.skipped
+    return Candidate(counted.key, task.when, Upstream(unfinished, counted.succeeded, counted.failed, counted.skipped))
+
+
+def _by_run(members: Iterable[OfRun]) -> dict[RunUid, list[OfRun]]:
+    found: dict[RunUid, list[OfRun]] = {}
+    for member in members:
+        found.setdefault(member.key.run, []).append(member)
+    return found
 
 
 def _evidence(connection: psycopg.Connection, live: Iterable[LiveAttempt], now: datetime) -> dict[str, QueueEvidence]:
@@ -184,14 +212,14 @@ def _act(
     touched = endings.close(connection, revisions, live, closes, now)
     closed = {live[c.attempt].key.run for c in closes}
     steps = [step for plan in plans.values() for step in plan.tasks]
-    touched |= set(task_runs.step(connection, steps, now).values())
+    task_runs.step(connection, steps, now)
     for phases in {plan.cancel for plan in plans.values() if plan.cancel}:
         closed |= task_runs.cancel(connection, [u for u, p in plans.items() if p.cancel == phases], phases, now)
     attempts.request_cancel(connection, [a for a in actions if isinstance(a, RequestCancel)], now)
     attempts.postpone(connection, [a for a in actions if isinstance(a, Postpone)])
     attempts.again(connection, [s.attempt for s in sends], now, SEND_WITHIN)
     done.sends += sends
-    done.sends += [Send(*s) for s in attempts.redeliver(connection, redeliver, now, SEND_WITHIN)]
+    done.sends += attempts.redeliver(connection, redeliver, now, SEND_WITHIN)
     _end(connection, rows, [plan.end for plan in plans.values() if plan.end is not None], now, done)
     _tell(connection, rows, live, redeliver, now)
     done.acted += len(actions) + len(steps)

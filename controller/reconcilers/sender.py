@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,70 +24,95 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 BACKLOG_LIMIT = 50_000
-PARALLEL_SENDS = 4
+"""The most messages that wait for one pool's queue; what is pushed out is sent by its deadline."""
+SENDERS, SENDERS_A_POOL = 16, 4
+"""How many threads send, and how many of them for one pool: a queue that hangs leaves the others their senders."""
 IDLE_WAIT = 1.0
 QUICK_TRIES, QUICK_WAIT = 5, 0.2
 """How often a refused batch is tried again at once, and the first wait in seconds; then its deadlines send it."""
 
 
 class Sender:
-    """One thread that sends; its backlog is bounded and may be lost, since every attempt carries a deadline for it."""
+    """Threads that send; their backlog is bounded and may be lost, since every attempt carries a deadline for it."""
 
     def __init__(self, database: ConnectionPool, clock: Clock, queues: Queues) -> None:
         self._database = database
         self._clock = clock
         self._queues = queues
-        self._waiting: deque[Send] = deque(maxlen=BACKLOG_LIMIT)
+        # By pool, the one that waits longest first; a pool for which nothing waits is not in it.
+        self._waiting: dict[str, deque[Send]] = {}
+        self._busy: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._stopping = False
-        self._refusals = 0
-        self._senders = ThreadPoolExecutor(PARALLEL_SENDS, thread_name_prefix="send")
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        self._threads = [threading.Thread(target=self._run, name=f"sender-{n}", daemon=True) for n in range(SENDERS)]
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Send what waits, then end."""
+        """Send what waits, then end; what a queue that hangs still holds is sent by its deadline."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join(timeout)
-        self._senders.shutdown(wait=False, cancel_futures=True)
+        ends = self._clock.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(ends - self._clock.monotonic(), 0.0))
 
     def send(self, sends: Iterable[Send]) -> None:
         """Have messages sent soon; called after the COMMIT that wrote the intent."""
+        wanted = list(sends)
         with self._changed:
-            self._waiting.extend(sends)
-            self._changed.notify_all()
+            for send in wanted:
+                self._waiting.setdefault(send.pool, deque(maxlen=BACKLOG_LIMIT)).append(send)
+            self._changed.notify(len({send.pool for send in wanted}) + len(wanted) // BATCH)
+
+    def take(self) -> list[Send]:
+        """Take a share of what waits for one pool that has a sender to spare; nothing, if there is no such pool."""
+        with self._changed:
+            pool = next((pool for pool, waiting in self._waiting.items() if self._spare(pool, len(waiting))), None)
+            if pool is None:
+                return []
+            # What is left goes behind the other pools, so that each has its turn.
+            waiting = self._waiting.pop(pool)
+            share = max(BATCH, -(-len(waiting) // SENDERS_A_POOL))
+            batch = [waiting.popleft() for _ in range(min(share, len(waiting)))]
+            if waiting:
+                self._waiting[pool] = waiting
+            return batch
+
+    def _spare(self, pool: str, waiting: int) -> bool:
+        """Tell whether another thread may send for a pool: a second one only full batches, as calls cost more than messages."""
+        busy = self._busy[pool]
+        return not busy or (busy < SENDERS_A_POOL and waiting >= BATCH)
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._stopping:
+                while not (batch := self.take()) and not self._stopping:
                     self._changed.wait(IDLE_WAIT)
-                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-                if not batch and self._stopping:
+                if not batch:
                     return
+                pool = batch[0].pool
+                self._busy[pool] += 1
             try:
-                refused = self.deliver(batch)
+                self._again(pool, self.deliver(batch))
             except Exception as error:  # noqa: BLE001 - whatever it is, the attempts' deadlines send again
                 log.warning("sending failed; deadlines will send again", messages=len(batch), error=str(error))
-                continue
-            self._again(refused)
+            finally:
+                with self._changed:
+                    self._busy[pool] -= 1
 
-    def _again(self, refused: Sequence[Send]) -> None:
+    def _again(self, pool: str, refused: Sequence[Send]) -> None:
         """Try a refused batch again soon: a queue that is just being created costs a moment, not a deadline."""
-        if not refused:
-            self._refusals = 0
-            return
-        self._refusals += 1
-        if self._refusals > QUICK_TRIES:
-            return
         with self._changed:
-            self._changed.wait(QUICK_WAIT * self._refusals)
-            self._waiting.extendleft(refused)
+            self._refusals[pool] = self._refusals[pool] + 1 if refused else 0
+            if not 0 < self._refusals[pool] <= QUICK_TRIES:
+                return
+            self._changed.wait(QUICK_WAIT * self._refusals[pool])
+            self._waiting.setdefault(pool, deque(maxlen=BACKLOG_LIMIT)).extendleft(reversed(refused))
 
     def deliver(self, batch: Sequence[Send]) -> list[Send]:
         """Send messages, record which of them SQS took, and return the others."""
@@ -102,10 +126,7 @@ class Sender:
             if pool in queues
             for start in range(0, len(sends), BATCH)
         ]
-        taken = (
-            [self._send(*chunks[0])] if len(chunks) == 1 else list(self._senders.map(lambda c: self._send(*c), chunks))
-        )
-        sent = {(m.attempt, m.delivery) for messages in taken for m in messages}
+        sent = {(m.attempt, m.delivery) for queue, sends in chunks for m in self._send(queue, sends)}
         if sent:
             with self._database.connection() as connection:
                 now = self._clock.now(connection)

@@ -34,10 +34,17 @@ Reconcile = Callable[[Sequence[Key]], Mapping[Key, Result]]
 
 
 class Loop:
-    """One thread that works a queue off in batches while this process leads."""
+    """Threads that work a queue off in batches while this process leads; a key is never worked on by two at once."""
 
     def __init__(
-        self, name: str, queue: Workqueue, reconcile: Reconcile, *, batch: int, leads: Callable[[], bool]
+        self,
+        name: str,
+        queue: Workqueue,
+        reconcile: Reconcile,
+        *,
+        batch: int,
+        leads: Callable[[], bool],
+        threads: int = 1,
     ) -> None:
         self.name = name
         self.queue = queue
@@ -45,12 +52,16 @@ class Loop:
         self._batch = batch
         self._leads = leads
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"reconcile-{name}", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"reconcile-{name}-{n}", daemon=True) for n in range(threads)
+        ]
         self.last_progress = 0.0
+        """When any of the threads last took from the queue; it stands still only when all of them hang."""
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Have the loop end after the batch that it works on."""
@@ -59,8 +70,10 @@ class Loop:
 
     def join(self, timeout: float) -> bool:
         """Wait for the loop to end; return whether it did."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        ends = perf_counter() + timeout
+        for thread in self._threads:
+            thread.join(max(ends - perf_counter(), 0.0))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
         while not self._stop.is_set():

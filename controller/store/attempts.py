@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from controller.actions import Close, Postpone, Redeliver, RequestCancel, TaskKey
+from controller.actions import Close, Postpone, Redeliver, RequestCancel, Send, TaskKey
 from controller.diff.attempts import CLAIM_WITHIN, LiveAttempt
-from crds.names import AttemptId, RunUid
+from controller.store.later import Known, Later
+from controller.store.recordset import interval, recordset
+from crds.names import AttemptId, RunUid, attempt_id
 from crds.phases import AttemptPhase
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     import psycopg
+
+    from controller.store.revisions import RevisionId
 
 # Only what can need something: not yet sent, late, or of a run that is being cancelled.
 _DUE: LiteralString = """
@@ -40,15 +44,16 @@ _DUE_RUNS: LiteralString = """
     SELECT DISTINCT run_uid FROM attempt WHERE ended_at IS NULL AND next_check_at <= %(now)s LIMIT %(limit)s
 """
 
+# CASE has each task found by its key: a plain condition would fit the index of all that is ready.
 _CREATE: LiteralString = """
     WITH admitted AS (
         UPDATE task_run
            SET phase = 'Active', number = task_run.number + 1, started_at = coalesce(task_run.started_at, %(now)s),
                reason = NULL, message = NULL
-          FROM unnest(%(runs)s::text[], %(tasks)s::text[], %(idxs)s::int[], %(numbers)s::int[], %(timeouts)s::interval[],
-                      %(queue_timeouts)s::interval[]) AS slot(run_uid, task, idx, number, timeout, queue_timeout)
+          FROM json_to_recordset(%(slots)s)
+               AS slot(run_uid text, task text, idx int, number int, timeout interval, queue_timeout interval)
          WHERE task_run.run_uid = slot.run_uid AND task_run.task = slot.task AND task_run.idx = slot.idx
-           AND task_run.phase = 'Ready' AND NOT task_run.held AND task_run.number = slot.number
+           AND CASE task_run.phase WHEN 'Ready' THEN NOT task_run.held AND task_run.number = slot.number END
      RETURNING task_run.*, slot.timeout, slot.queue_timeout
     )
     INSERT INTO attempt (id, run_uid, task, idx, number, dag_uid, pool_uid, phase, timeout, queue_by, next_check_at,
@@ -89,6 +94,16 @@ _AGAIN: LiteralString = """
 # The next look finds them as never sent, and sends the same delivery.
 _FORGET_SENT: LiteralString = """
     UPDATE attempt SET sent_at = NULL, next_check_at = now() WHERE phase IN ('Pending', 'Queued')
+"""
+
+_LOOK_SOONER: LiteralString = """
+    UPDATE attempt SET next_check_at = sooner.until
+      FROM (SELECT id, greatest(sent_at, empty_since) + %(evident)s AS until
+              FROM attempt JOIN pool_observation USING (pool_uid)
+             WHERE pool_uid = %(pool)s AND ended_at IS NULL AND phase = 'Queued'
+               AND next_check_at > greatest(sent_at, empty_since) + %(evident)s AND empty_since IS NOT NULL
+             ORDER BY id FOR NO KEY UPDATE OF attempt SKIP LOCKED) AS sooner
+     WHERE attempt.id = sooner.id
 """
 
 _POSTPONE: LiteralString = """
@@ -144,10 +159,10 @@ _NEWEST_CLAIMED: LiteralString = """
 
 def due(
     connection: psycopg.Connection, runs: Sequence[RunUid], cancelled: Sequence[RunUid], now: datetime
-) -> list[LiveAttempt]:
+) -> Later[list[LiveAttempt]]:
     """Lock and return the live attempts of runs that may need something."""
     rows = connection.execute(_DUE, {"runs": list(runs), "cancelled": list(cancelled), "now": now})
-    return [_live(r) for r in rows]
+    return Later(rows, lambda found: [_live(r) for r in found])
 
 
 def by_id(connection: psycopg.Connection, ids: Sequence[str]) -> dict[str, tuple[LiveAttempt, int]]:
@@ -186,28 +201,36 @@ class Slot:
 
     key: TaskKey
     number: int
+    pool: str
+    revision: RevisionId
     timeout: timedelta
     queue_timeout: timedelta
+
+    @property
+    def attempt(self) -> AttemptId:
+        """Return the id of the attempt that it gets."""
+        return attempt_id(self.key.run, self.key.task, self.key.index, self.number + 1)
 
 
 def create(
     connection: psycopg.Connection, slots: Sequence[Slot], now: datetime, send_within: timedelta
-) -> list[tuple[AttemptId, str, int]]:
-    """Write the intent: a Pending attempt for each ready task. Return (id, pool, delivery) of those created."""
-    rows = connection.execute(
-        _CREATE,
+) -> Later[list[Send]]:
+    """Write the intent: a Pending attempt for each ready task. Return the messages of those created."""
+    if not slots:
+        return Known([])
+    wanted = (
         {
-            "runs": [s.key.run for s in slots],
-            "tasks": [s.key.task for s in slots],
-            "idxs": [s.key.index for s in slots],
-            "numbers": [s.number for s in slots],
-            "timeouts": [s.timeout for s in slots],
-            "queue_timeouts": [s.queue_timeout for s in slots],
-            "now": now,
-            "send_within": send_within,
-        },
+            "run_uid": s.key.run,
+            "task": s.key.task,
+            "idx": s.key.index,
+            "number": s.number,
+            "timeout": interval(s.timeout),
+            "queue_timeout": interval(s.queue_timeout),
+        }
+        for s in slots
     )
-    return [(AttemptId(r[0]), r[1], r[2]) for r in rows]
+    rows = connection.execute(_CREATE, {"slots": recordset(wanted), "now": now, "send_within": send_within})
+    return Later(rows, lambda created: [Send(AttemptId(r[0]), r[1], r[2]) for r in created])
 
 
 def queued(connection: psycopg.Connection, sent: Sequence[tuple[AttemptId, int]], now: datetime) -> None:
@@ -225,8 +248,8 @@ def queued(connection: psycopg.Connection, sent: Sequence[tuple[AttemptId, int]]
 
 def redeliver(
     connection: psycopg.Connection, gone: Sequence[Redeliver], now: datetime, send_within: timedelta
-) -> list[tuple[AttemptId, str, int]]:
-    """Count the next delivery of attempts whose message is gone; return (id, pool, delivery) to send."""
+) -> list[Send]:
+    """Count the next delivery of attempts whose message is gone; return their messages."""
     if not gone:
         return []
     rows = connection.execute(
@@ -239,7 +262,7 @@ def redeliver(
             "send_within": send_within,
         },
     )
-    return [(AttemptId(r[0]), r[1], r[2]) for r in rows]
+    return [Send(AttemptId(r[0]), r[1], r[2]) for r in rows]
 
 
 def forget_sent(connection: psycopg.Connection) -> None:
@@ -251,6 +274,14 @@ def again(connection: psycopg.Connection, ids: Sequence[AttemptId], now: datetim
     """Give attempts that are being sent again their next deadline."""
     if ids:
         connection.execute(_AGAIN, {"ids": list(ids), "now": now, "send_within": send_within})
+
+
+def look_sooner(connection: psycopg.Connection, pool: str, evident: timedelta) -> None:
+    """Move the next look at a pool's queued attempts to when its empty queue has become evidence that they are lost.
+
+    They may have been postponed while the queue held something, by more than their messages' loss should cost.
+    """
+    connection.execute(_LOOK_SOONER, {"pool": pool, "evident": evident})
 
 
 def postpone(connection: psycopg.Connection, later: Sequence[Postpone]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from controller.store.later import Known, Later
 from crds.protocol import ColdFile
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ _COMMITTED: LiteralString = """
      WHERE run_uid = %(run)s AND versions ? %(dataset)s AND task = ANY(%(tasks)s)
 """
 
+# Outputs may be large, so they are read only where an input names them.
 _OUTPUTS: LiteralString = """
-    SELECT run_uid, task, idx, phase, outputs FROM task_run WHERE run_uid = %(run)s AND task = ANY(%(tasks)s)
+    SELECT task_run.run_uid, task_run.task, task_run.phase, CASE WHEN wanted.outputs THEN task_run.outputs END
+      FROM unnest(%(runs)s::text[], %(tasks)s::text[], %(outputs)s::bool[]) AS wanted(run_uid, task, outputs)
+      JOIN task_run USING (run_uid, task)
 """
 
 _SWEEP: LiteralString = "SELECT sweep_stages(%(limit)s)"
@@ -53,10 +57,13 @@ class DatasetRow:
         return self.spec.get("tier") == "cold"
 
 
-def by_name(connection: psycopg.Connection, namespace: str, names: Iterable[str]) -> dict[str, DatasetRow]:
+def by_name(connection: psycopg.Connection, namespace: str, names: Iterable[str]) -> Later[dict[str, DatasetRow]]:
     """Return the datasets of a namespace by name."""
-    rows = connection.execute(_BY_NAME, {"namespace": namespace, "names": sorted(set(names))})
-    return {r[1]: DatasetRow(*r) for r in rows}
+    wanted = sorted(set(names))
+    if not wanted:
+        return Known({})
+    rows = connection.execute(_BY_NAME, {"namespace": namespace, "names": wanted})
+    return Later(rows, lambda found: {r[1]: DatasetRow(*r) for r in found})
 
 
 def files(connection: psycopg.Connection, dataset: str, version: int) -> list[ColdFile]:
@@ -71,10 +78,17 @@ def committed(connection: psycopg.Connection, run: str, dataset: str, tasks: Seq
     return row[0] if row else None
 
 
-def outputs(connection: psycopg.Connection, run: str, tasks: Sequence[str]) -> dict[str, tuple[str, Any]]:
-    """Return (phase, outputs) of tasks of a run."""
-    rows = connection.execute(_OUTPUTS, {"run": run, "tasks": list(tasks)})
-    return {r[1]: (r[3], r[4]) for r in rows}
+def outputs(
+    connection: psycopg.Connection, wanted: Mapping[tuple[str, str], bool]
+) -> Later[dict[tuple[str, str], tuple[str, Any]]]:
+    """Return (phase, outputs) of tasks by (run, task), the outputs of those only that are wanted with them."""
+    if not wanted:
+        return Known({})
+    rows = connection.execute(
+        _OUTPUTS,
+        {"runs": [k[0] for k in wanted], "tasks": [k[1] for k in wanted], "outputs": list(wanted.values())},
+    )
+    return Later(rows, lambda found: {(r[0], r[1]): (r[2], r[3]) for r in found})
 
 
 def sweep_stages(connection: psycopg.Connection, limit: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
 from controller.diff.attempts import QueueEvidence
+from controller.store.later import Later
 from crds.names import queue_name
 from crds.pool import WorkerPoolSpec
 
@@ -109,10 +110,10 @@ def by_name(connection: psycopg.Connection, namespace: str, names: Sequence[str]
     return {r[2]: _pool(*r) for r in rows}
 
 
-def uids(connection: psycopg.Connection, named: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def uids(connection: psycopg.Connection, named: Sequence[tuple[str, str]]) -> Later[dict[tuple[str, str], str]]:
     """Return the uids of pools by (namespace, name)."""
     rows = connection.execute(_UIDS, {"namespaces": [n[0] for n in named], "names": [n[1] for n in named]})
-    return {(r[0], r[1]): r[2] for r in rows}
+    return Later(rows, lambda found: {(r[0], r[1]): r[2] for r in found})
 
 
 def evidence(

@@ -35,6 +35,7 @@ _TASKS: LiteralString = """
     UPDATE task_run
        SET phase = again.phase, fresh = false, held = again.phase = 'Ready' AND run.suspend,
            user_failures = 0, infrastructure_failures = 0, evictions = 0, not_before = NULL,
+           above_succeeded = 0, above_failed = 0, above_skipped = 0,
            ready_at = CASE WHEN again.phase = 'Ready' THEN %(now)s END,
            started_at = NULL, ended_at = NULL, outputs = NULL, versions = NULL, reason = NULL, message = NULL,
            generation = task_run.generation + 1
@@ -42,6 +43,23 @@ _TASKS: LiteralString = """
      WHERE run.uid = %(run)s AND task_run.run_uid = run.uid
        AND task_run.task = again.task AND task_run.idx = again.idx AND task_run.ended_at IS NOT NULL
  RETURNING task_run.pool_uid
+"""
+
+# What a reopened task waits for, counted anew; what is fresh will be counted by the next pass.
+_RECOUNT: LiteralString = """
+    UPDATE task_run waiting
+       SET above_succeeded = above.succeeded, above_failed = above.failed, above_skipped = above.skipped
+      FROM (SELECT edge.task,
+                   count(*) FILTER (WHERE up.phase = 'Succeeded') AS succeeded,
+                   count(*) FILTER (WHERE up.phase IN ('Failed', 'UpstreamFailed', 'Cancelled')) AS failed,
+                   count(*) FILTER (WHERE up.phase = 'Skipped') AS skipped
+              FROM run
+              JOIN task_run up ON up.run_uid = run.uid AND up.ended_at IS NOT NULL AND NOT up.fresh
+              JOIN revision_edge edge
+                ON edge.dag_uid = run.dag_uid AND edge.generation = run.revision AND edge.upstream = up.task
+             WHERE run.uid = %(run)s
+             GROUP BY edge.task) AS above
+     WHERE waiting.run_uid = %(run)s AND waiting.task = above.task AND waiting.phase = 'Waiting'
 """
 
 _SUSPEND: LiteralString = """
@@ -78,6 +96,7 @@ def reopen(
             "now": now,
         },
     )
+    connection.execute(_RECOUNT, {"run": run})
     return {row[0] for row in rows}
 
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, LiteralString
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
 
+from controller.store.later import Known, Later
 from crds.names import DagUid, RunUid
 from crds.phases import RunPhase
 from crds.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable, Sequence
+    from datetime import timedelta
 
     import psycopg
 
     from controller.actions import EndRun
 
 _LOCK: LiteralString = """
-    SELECT uid, namespace, name, dag_uid, dag, revision, phase, suspend, cancel_reason, deadline
+    SELECT run.uid, run.namespace, run.name, run.dag_uid, run.dag, run.revision, run.phase, run.suspend,
+           run.cancel_reason, run.deadline,
+           EXISTS (SELECT FROM task_run WHERE run_uid = run.uid AND held),
+           EXISTS (SELECT FROM task_run WHERE run_uid = run.uid AND phase = 'Backoff' AND ended_at IS NULL),
+           dag.live_limit IS NOT NULL
       FROM run
-     WHERE uid = ANY(%(uids)s) AND ended_at IS NULL
-     ORDER BY uid
-       FOR NO KEY UPDATE SKIP LOCKED
+      JOIN resource dag ON dag.uid = run.dag_uid
+     WHERE run.uid = ANY(%(uids)s) AND run.ended_at IS NULL
+     ORDER BY run.uid
+       FOR NO KEY UPDATE OF run SKIP LOCKED
 """
 
 _UNFINISHED: LiteralString = "SELECT uid FROM run WHERE uid = ANY(%(uids)s) AND ended_at IS NULL"
@@ -78,7 +85,21 @@ _DUE: LiteralString = (
     "SELECT uid FROM run WHERE ended_at IS NULL AND cancel_at IS NULL AND deadline <= %(now)s LIMIT %(limit)s"
 )
 
-_ALL_UNFINISHED: LiteralString = "SELECT uid FROM run WHERE ended_at IS NULL ORDER BY created_at LIMIT %(limit)s"
+# In the order of the index of unfinished runs, so that a page costs its own length, whatever has ended.
+_UNFINISHED_PAGE: LiteralString = """
+    SELECT dag_uid, created_at, uid FROM run
+     WHERE ended_at IS NULL AND (dag_uid, created_at, uid) > (%(dag)s, %(created_at)s, %(uid)s)
+     ORDER BY dag_uid, created_at, uid
+     LIMIT %(limit)s
+"""
+
+
+class Place(NamedTuple):
+    """Where a page of unfinished runs ended."""
+
+    dag: str = ""
+    created_at: datetime = datetime.min.replace(tzinfo=UTC)
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +116,12 @@ class RunRow:
     suspend: bool
     cancel_reason: Reason | None
     deadline: datetime
+    holds: bool
+    """It has tasks that are held."""
+    backs_off: bool
+    """It has tasks that wait for their next try."""
+    limited: bool
+    """Its DAG limits how many of its tasks are active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +148,14 @@ class NewRow:
         return f"{self.dag}-{self.uid}"
 
 
-def lock(connection: psycopg.Connection, uids: Sequence[RunUid]) -> dict[RunUid, RunRow]:
+def lock(connection: psycopg.Connection, uids: Sequence[RunUid]) -> Later[dict[RunUid, RunRow]]:
     """Lock and return the unfinished runs that nobody else holds just now."""
-    rows = connection.execute(_LOCK, {"uids": list(uids)})
+    if not uids:
+        return Known({})
+    return Later(connection.execute(_LOCK, {"uids": list(uids)}), _rows)
+
+
+def _rows(rows: Iterable[tuple[Any, ...]]) -> dict[RunUid, RunRow]:
     return {
         RunUid(r[0]): RunRow(
             RunUid(r[0]),
@@ -135,7 +167,7 @@ def lock(connection: psycopg.Connection, uids: Sequence[RunUid]) -> dict[RunUid,
             RunPhase(r[6]),
             r[7],
             Reason(r[8]) if r[8] else None,
-            r[9],
+            *r[9:13],
         )
         for r in rows
     }
@@ -205,6 +237,6 @@ def past_deadline(connection: psycopg.Connection, now: datetime, limit: int) -> 
     return [RunUid(r[0]) for r in connection.execute(_DUE, {"now": now, "limit": limit})]
 
 
-def all_unfinished(connection: psycopg.Connection, limit: int) -> list[RunUid]:
-    """Return every unfinished run, oldest first, for the resync."""
-    return [RunUid(r[0]) for r in connection.execute(_ALL_UNFINISHED, {"limit": limit})]
+def unfinished_page(connection: psycopg.Connection, after: Place, limit: int) -> list[Place]:
+    """Return the unfinished runs behind a place, for the resync."""
+    return [Place(*r) for r in connection.execute(_UNFINISHED_PAGE, {**after._asdict(), "limit": limit})]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, LiteralString
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from controller.actions import TaskKey, TaskStep
-from controller.diff.rules import Upstream
 from controller.diff.runs import BackedOff, Tally
-from crds.names import DagUid, RunUid
-from crds.phases import TaskPhase
+from controller.store.later import Known, Later
+from controller.store.recordset import recordset
+from crds.names import AttemptId, DagUid, RunUid
+from crds.phases import FINAL_TASK, TaskPhase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,55 +19,55 @@ if TYPE_CHECKING:
 
     import psycopg
 
-# Waiting tasks of which an upstream task has just ended, each with the phases of all that it needs.
-_CANDIDATES: LiteralString = """
-    WITH fresh AS (
-        SELECT run_uid, task FROM task_run WHERE run_uid = ANY(%(runs)s) AND fresh
-    ), candidate AS (
-        SELECT DISTINCT fresh.run_uid, run.dag_uid, run.revision, edge.task
-          FROM fresh
-          JOIN run ON run.uid = fresh.run_uid
-          JOIN revision_edge edge
-            ON edge.dag_uid = run.dag_uid AND edge.generation = run.revision AND edge.upstream = fresh.task
+NOTHING_WON: Mapping[TaskKey, AttemptId] = MappingProxyType({})
+
+# Whoever ended is counted once by each task that waits for it: its mark goes in the same statement. So a pass costs what
+# ended, however many tasks a waiting one needs. OFFSET keeps the lookup of edges one by upstream task: without statistics,
+# as of a new DAG, the planner would read all edges of the revision for each.
+_COUNT: LiteralString = """
+    WITH ended AS (
+        UPDATE task_run SET fresh = false WHERE run_uid = ANY(%(runs)s) AND fresh RETURNING run_uid, task, phase
+    ), above AS (
+        SELECT run.uid, edge.task,
+               count(*) FILTER (WHERE ended.phase = 'Succeeded') AS succeeded,
+               count(*) FILTER (WHERE ended.phase IN ('Failed', 'UpstreamFailed', 'Cancelled')) AS failed,
+               count(*) FILTER (WHERE ended.phase = 'Skipped') AS skipped
+          FROM ended
+          JOIN run ON run.uid = ended.run_uid
+         CROSS JOIN LATERAL (
+            SELECT task FROM revision_edge
+             WHERE dag_uid = run.dag_uid AND generation = run.revision AND upstream = ended.task
+            OFFSET 0) AS edge
+         GROUP BY run.uid, edge.task
     )
-    SELECT waiting.run_uid, waiting.task, waiting.idx, counted.*
-      FROM candidate
-      JOIN task_run waiting
-        ON waiting.run_uid = candidate.run_uid AND waiting.task = candidate.task AND waiting.phase = 'Waiting'
-     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE up.ended_at IS NULL) AS unfinished,
-               count(*) FILTER (WHERE up.phase = 'Succeeded') AS succeeded,
-               count(*) FILTER (WHERE up.phase IN ('Failed', 'UpstreamFailed', 'Cancelled')) AS failed,
-               count(*) FILTER (WHERE up.phase = 'Skipped') AS skipped
-          FROM revision_edge edge
-          JOIN task_run up ON up.run_uid = candidate.run_uid AND up.task = edge.upstream
-         WHERE edge.dag_uid = candidate.dag_uid AND edge.generation = candidate.revision
-           AND edge.task = candidate.task) AS counted
-"""
-
-_FRESH: LiteralString = "SELECT run_uid, task, idx FROM task_run WHERE run_uid = ANY(%(runs)s) AND fresh"
-
-_SETTLED: LiteralString = """
-    UPDATE task_run SET fresh = false
-      FROM unnest(%(runs)s::text[], %(tasks)s::text[], %(idxs)s::int[]) AS seen(run_uid, task, idx)
-     WHERE task_run.run_uid = seen.run_uid AND task_run.task = seen.task AND task_run.idx = seen.idx AND task_run.fresh
+    UPDATE task_run waiting
+       SET above_succeeded = waiting.above_succeeded + above.succeeded,
+           above_failed = waiting.above_failed + above.failed,
+           above_skipped = waiting.above_skipped + above.skipped
+      FROM above
+     WHERE waiting.run_uid = above.uid AND waiting.task = above.task AND waiting.phase = 'Waiting'
+ RETURNING waiting.run_uid, waiting.task, waiting.idx, waiting.pool_uid, waiting.above_succeeded, waiting.above_failed,
+           waiting.above_skipped
 """
 
 _BACKED_OFF: LiteralString = """
-    SELECT run_uid, task, idx, not_before, user_failures, infrastructure_failures, evictions
+    SELECT run_uid, task, idx, not_before, user_failures, infrastructure_failures, evictions, pool_uid
       FROM task_run
      WHERE run_uid = ANY(%(runs)s) AND ended_at IS NULL AND phase = 'Backoff'
 """
 
+# OFFSET has unfinished runs left out before anything of theirs is counted.
 _TALLY: LiteralString = """
     SELECT run.uid, tally.failures, tally.cancelled, tally.failed
-      FROM unnest(%(runs)s::text[]) AS run(uid)
+      FROM (SELECT uid FROM run
+             WHERE uid = ANY(%(runs)s) AND phase = 'Running'
+               AND NOT EXISTS (SELECT FROM task_run WHERE run_uid = run.uid AND ended_at IS NULL)
+            OFFSET 0) AS run
      CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE phase IN ('Failed', 'UpstreamFailed')) AS failures,
                count(*) FILTER (WHERE phase = 'Cancelled') AS cancelled,
                (array_agg(task ORDER BY ended_at) FILTER (WHERE phase = 'Failed'))[1:5] AS failed
           FROM task_run WHERE run_uid = run.uid) AS tally
-     WHERE NOT EXISTS (SELECT FROM task_run WHERE run_uid = run.uid AND ended_at IS NULL)
 """
 
 _STEP: LiteralString = """
@@ -76,15 +78,15 @@ _STEP: LiteralString = """
            held = step.phase = 'Ready' AND run.suspend,
            ready_at = CASE WHEN step.phase = 'Ready' THEN %(now)s ELSE task_run.ready_at END,
            ended_at = CASE WHEN step.final THEN %(now)s END,
-           fresh = step.final
-      FROM unnest(%(runs)s::text[], %(tasks)s::text[], %(idxs)s::int[], %(seen)s::text[], %(phases)s::text[],
-                  %(reasons)s::text[], %(messages)s::text[], %(not_befores)s::timestamptz[], %(users)s::int[],
-                  %(infrastructures)s::int[], %(evictions)s::int[], %(finals)s::bool[])
-           AS step(run_uid, task, idx, seen, phase, reason, message, not_before, user_failures,
-                   infrastructure_failures, evictions, final)
+           fresh = step.final, outputs = won.outputs, versions = won.versions
+      FROM json_to_recordset(%(steps)s)
+           AS step(run_uid text, task text, idx int, seen text, phase text, reason text, message text,
+                   not_before timestamptz, user_failures int, infrastructure_failures int, evictions int, final bool,
+                   attempt text)
       JOIN run ON run.uid = step.run_uid
+      LEFT JOIN attempt won ON won.id = step.attempt AND won.phase = 'Succeeded'
      WHERE task_run.run_uid = step.run_uid AND task_run.task = step.task AND task_run.idx = step.idx
-       AND task_run.phase = step.seen
+       AND task_run.phase = step.seen AND coalesce(won.number = task_run.number, true)
  RETURNING task_run.run_uid, task_run.task, task_run.idx, task_run.pool_uid
 """
 
@@ -96,12 +98,12 @@ _CANCEL: LiteralString = """
 """
 
 _HOLD: LiteralString = """
-    UPDATE task_run SET held = run.suspend
-      FROM run
-     WHERE run.uid = ANY(%(runs)s) AND task_run.run_uid = run.uid AND task_run.ended_at IS NULL
-       AND task_run.phase = 'Ready' AND task_run.held <> run.suspend
- RETURNING task_run.pool_uid
+    UPDATE task_run SET held = true
+     WHERE run_uid = ANY(%(runs)s) AND ended_at IS NULL AND phase = 'Ready' AND NOT held
+ RETURNING pool_uid
 """
+
+_RELEASE: LiteralString = "UPDATE task_run SET held = false WHERE run_uid = ANY(%(runs)s) AND held RETURNING pool_uid"
 
 _CREATE: LiteralString = """
     INSERT INTO task_run (run_uid, task, dag_uid, pool_uid, phase, priority, ready_at, held)
@@ -128,64 +130,70 @@ class NewTask:
     priority: int
 
 
-def fresh(connection: psycopg.Connection, runs: Sequence[RunUid]) -> list[TaskKey]:
-    """Return the tasks that ended and whose downstream nobody has looked at since."""
-    return [TaskKey(RunUid(r[0]), r[1], r[2]) for r in connection.execute(_FRESH, {"runs": list(runs)})]
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A waiting task of which an upstream task has ended, and how those that ended stand."""
+
+    key: TaskKey
+    pool: str
+    succeeded: int
+    failed: int
+    skipped: int
 
 
-def candidates(connection: psycopg.Connection, runs: Sequence[RunUid]) -> list[tuple[TaskKey, Upstream]]:
-    """Return the waiting tasks below the fresh ones, with how their upstream tasks stand."""
-    rows = connection.execute(_CANDIDATES, {"runs": list(runs)})
-    return [(TaskKey(RunUid(r[0]), r[1], r[2]), Upstream(*r[3:7])) for r in rows]
+def count_ended(connection: psycopg.Connection, runs: Sequence[RunUid]) -> Later[list[Counted]]:
+    """Count the tasks of locked runs that ended since the last time; return the waiting tasks below them."""
+    rows = connection.execute(_COUNT, {"runs": list(runs)})
+    return Later(rows, lambda found: [Counted(TaskKey(RunUid(r[0]), r[1], r[2]), *r[3:7]) for r in found])
 
 
-def settled(connection: psycopg.Connection, keys: Iterable[TaskKey]) -> None:
-    """Record that the downstream of these ended tasks has been looked at."""
-    seen = list(keys)
-    if seen:
-        connection.execute(_SETTLED, _columns(seen))
-
-
-def backed_off(connection: psycopg.Connection, runs: Sequence[RunUid]) -> list[BackedOff]:
-    """Return the tasks that wait for their next try."""
+def backed_off(connection: psycopg.Connection, runs: Sequence[RunUid]) -> Later[list[tuple[BackedOff, str]]]:
+    """Return the tasks that wait for their next try, with their pools."""
+    if not runs:
+        return Known([])
     rows = connection.execute(_BACKED_OFF, {"runs": list(runs)})
-    return [BackedOff(TaskKey(RunUid(r[0]), r[1], r[2]), *r[3:7]) for r in rows]
+    return Later(rows, lambda found: [(BackedOff(TaskKey(RunUid(r[0]), r[1], r[2]), *r[3:7]), r[7]) for r in found])
 
 
-def tallies(connection: psycopg.Connection, runs: Sequence[RunUid]) -> dict[RunUid, Tally]:
-    """Return how the tasks of those runs stand that have none unfinished."""
+def tallies(connection: psycopg.Connection, runs: Sequence[RunUid]) -> Later[dict[RunUid, Tally]]:
+    """Return how the tasks of those running runs stand that have none unfinished."""
     rows = connection.execute(_TALLY, {"runs": list(runs)})
-    return {RunUid(r[0]): Tally(tuple(r[3] or ()), r[1], r[2]) for r in rows}
+    return Later(rows, lambda found: {RunUid(r[0]): Tally(tuple(r[3] or ()), r[1], r[2]) for r in found})
 
 
-def step(connection: psycopg.Connection, steps: Sequence[TaskStep], now: datetime) -> dict[TaskKey, str]:
-    """Take steps whose tasks are still as they were seen; return those taken, with their pool."""
+def step(
+    connection: psycopg.Connection,
+    steps: Sequence[TaskStep],
+    now: datetime,
+    *,
+    won: Mapping[TaskKey, AttemptId] = NOTHING_WON,
+) -> Later[dict[TaskKey, str]]:
+    """Take steps whose tasks are still as they were seen; return those taken, with their pool.
+
+    A task that succeeded takes over what its attempt in `won` put out.
+    """
     if not steps:
-        return {}
-    final = {
-        TaskPhase.SUCCEEDED,
-        TaskPhase.FAILED,
-        TaskPhase.UPSTREAM_FAILED,
-        TaskPhase.SKIPPED,
-        TaskPhase.CANCELLED,
-    }
-    rows = connection.execute(
-        _STEP,
-        _columns([s.key for s in steps])
-        | {
-            "seen": [s.seen for s in steps],
-            "phases": [s.phase for s in steps],
-            "reasons": [s.reason for s in steps],
-            "messages": [s.message or None for s in steps],
-            "not_befores": [s.not_before for s in steps],
-            "users": [s.user_failures for s in steps],
-            "infrastructures": [s.infrastructure_failures for s in steps],
-            "evictions": [s.evictions for s in steps],
-            "finals": [s.phase in final for s in steps],
-            "now": now,
-        },
+        return Known({})
+    wanted = (
+        {
+            "run_uid": s.key.run,
+            "task": s.key.task,
+            "idx": s.key.index,
+            "seen": s.seen,
+            "phase": s.phase,
+            "reason": s.reason,
+            "message": s.message or None,
+            "not_before": s.not_before,
+            "user_failures": s.user_failures,
+            "infrastructure_failures": s.infrastructure_failures,
+            "evictions": s.evictions,
+            "final": s.phase in FINAL_TASK,
+            "attempt": won.get(s.key),
+        }
+        for s in steps
     )
-    return {TaskKey(RunUid(r[0]), r[1], r[2]): r[3] for r in rows}
+    rows = connection.execute(_STEP, {"steps": recordset(wanted), "now": now})
+    return Later(rows, lambda taken: {TaskKey(RunUid(r[0]), r[1], r[2]): r[3] for r in taken})
 
 
 def cancel(
@@ -196,9 +204,12 @@ def cancel(
     return {RunUid(r[0]) for r in rows}
 
 
-def hold(connection: psycopg.Connection, runs: Sequence[RunUid]) -> set[str]:
-    """Hold or release the ready tasks of runs as their `suspend` says; return the pools concerned."""
-    return {r[0] for r in connection.execute(_HOLD, {"runs": list(runs)})}
+def hold(connection: psycopg.Connection, runs: Sequence[RunUid], *, suspended: bool) -> Later[set[str]]:
+    """Hold the ready tasks of locked runs that are suspended, or release those of runs that are not; return their pools."""
+    if not runs:
+        return Known(set())
+    rows = connection.execute(_HOLD if suspended else _RELEASE, {"runs": list(runs)})
+    return Later(rows, lambda changed: {r[0] for r in changed})
 
 
 def create(connection: psycopg.Connection, runs: Sequence[RunUid], tasks: Sequence[NewTask], now: datetime) -> None:
@@ -224,10 +235,11 @@ def backoff_due(connection: psycopg.Connection, now: datetime, limit: int) -> li
 _FACTS: LiteralString = """
     SELECT task_run.run_uid, task_run.task, task_run.idx, task_run.phase, task_run.number, task_run.user_failures,
            task_run.infrastructure_failures, task_run.evictions, run.cancel_at IS NOT NULL, run.dag_uid, run.revision,
-           run.namespace, run.name
-      FROM unnest(%(runs)s::text[], %(tasks)s::text[], %(idxs)s::int[]) AS wanted(run_uid, task, idx)
-      JOIN task_run USING (run_uid, task, idx)
-      JOIN run ON run.uid = task_run.run_uid
+           run.namespace, run.name, task_run.pool_uid
+      FROM attempt
+      JOIN task_run ON task_run.run_uid = attempt.run_uid AND task_run.task = attempt.task AND task_run.idx = attempt.idx
+      JOIN run ON run.uid = attempt.run_uid
+     WHERE attempt.id = ANY(%(attempts)s)
 """
 
 
@@ -246,11 +258,15 @@ class FactsRow:
     revision: int
     namespace: str
     run_name: str
+    pool: str
 
 
-def facts(connection: psycopg.Connection, keys: Sequence[TaskKey]) -> Mapping[TaskKey, FactsRow]:
-    """Return what is known of tasks."""
-    rows = connection.execute(_FACTS, _columns(keys))
+def facts(connection: psycopg.Connection, attempts: Sequence[str]) -> Later[Mapping[TaskKey, FactsRow]]:
+    """Return what is known of the tasks of attempts."""
+    return Later(connection.execute(_FACTS, {"attempts": list(attempts)}), _facts)
+
+
+def _facts(rows: Iterable[tuple[Any, ...]]) -> dict[TaskKey, FactsRow]:
     found = (
         FactsRow(
             key=TaskKey(RunUid(r[0]), r[1], r[2]),
@@ -264,18 +280,12 @@ def facts(connection: psycopg.Connection, keys: Sequence[TaskKey]) -> Mapping[Ta
             revision=r[10],
             namespace=r[11],
             run_name=r[12],
+            pool=r[13],
         )
         for r in rows
     )
     return {f.key: f for f in found}
 
-
-_SUCCEED: LiteralString = """
-    UPDATE task_run SET outputs = attempt.outputs, versions = attempt.versions
-      FROM attempt
-     WHERE attempt.id = ANY(%(attempts)s) AND task_run.run_uid = attempt.run_uid AND task_run.task = attempt.task
-       AND task_run.idx = attempt.idx AND task_run.number = attempt.number AND attempt.phase = 'Succeeded'
-"""
 
 _BOOKMARK: LiteralString = """
     INSERT INTO bookmark (dag_uid, task, value, attempt)
@@ -287,10 +297,9 @@ _BOOKMARK: LiteralString = """
 """
 
 
-def publish(connection: psycopg.Connection, attempts: Sequence[str]) -> None:
-    """Make what successful attempts put out visible: outputs and versions downstream, bookmarks to the next run."""
+def remember(connection: psycopg.Connection, attempts: Sequence[str]) -> None:
+    """Keep the bookmarks of successful attempts for the next run."""
     if attempts:
-        connection.execute(_SUCCEED, {"attempts": list(attempts)})
         connection.execute(_BOOKMARK, {"attempts": list(attempts)})
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, LiteralString
 
 from controller.diff.pools import GoneWorker, WorkerView
+from controller.store.later import Known, Later
 from crds.names import WorkerId
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ _RENEW: LiteralString = """
  RETURNING id, drain, xmax = 0
 """
 
-# An attempt that two heartbeats in a row leave out is lost; a claim under way may be missing from one.
+# An attempt that two heartbeats in a row leave out is lost. One whose claim has not been answered yet is held as well:
+# after an outage a heartbeat may come through long before the claim that is repeated.
 _HELD: LiteralString = """
     UPDATE attempt
        SET missed = CASE WHEN beat.held THEN 0 ELSE attempt.missed + 1 END
-      FROM (SELECT live.id, live.id = ANY(%(held)s::text[]) AS held
+      FROM (SELECT live.id, live.id = ANY(%(held)s::text[]) OR coalesce(live.request = ANY(%(awaited)s::text[]), false)
+                     AS held
               FROM attempt live
              WHERE live.worker = ANY(%(workers)s) AND live.ended_at IS NULL AND live.claimed_at < %(now)s - %(young)s
              ORDER BY live.id FOR NO KEY UPDATE SKIP LOCKED) AS beat
@@ -45,6 +48,15 @@ _HELD: LiteralString = """
 _STATES: LiteralString = """
     SELECT id, worker, phase IN ('Running', 'Committed'), cancel_at IS NOT NULL OR phase = 'Cancelled'
       FROM attempt WHERE id = ANY(%(ids)s)
+"""
+
+# Workers that may take more: alive, told nothing else, and of the pool whose token they hold.
+_TAKERS: LiteralString = """
+    SELECT worker.id, worker.pool_uid, worker.heartbeat_by
+      FROM unnest(%(ids)s::text[], %(namespaces)s::text[], %(pools)s::text[]) AS asks(id, namespace, pool)
+      JOIN worker ON worker.id = asks.id AND worker.ended_at IS NULL AND NOT worker.drain
+      JOIN resource pool ON pool.uid = worker.pool_uid AND pool.kind = 'WorkerPool' AND pool.namespace = asks.namespace
+                        AND pool.name = asks.pool
 """
 
 _LIVE: LiteralString = """
@@ -111,7 +123,7 @@ class Renewal:
 
 def renew(
     connection: psycopg.Connection, seen: Sequence[Renewal], now: datetime, lease: timedelta
-) -> dict[str, tuple[bool, bool]]:
+) -> Later[dict[str, tuple[bool, bool]]]:
     """Renew leases; return for each worker whether it shall drain and whether it is new.
 
     A worker that another pool knows by this id is not renewed, and left out of the answer.
@@ -127,24 +139,36 @@ def renew(
             "lease": lease,
         },
     )
-    return {r[0]: (r[1], r[2]) for r in rows}
+    return Later(rows, lambda renewed: {r[0]: (r[1], r[2]) for r in renewed})
 
 
 def count_missing(
     connection: psycopg.Connection,
     workers: Sequence[str],
     held: Sequence[str],
+    awaited: Sequence[str],
     now: datetime,
     young: timedelta,
 ) -> set[str]:
     """Count the attempts that their workers' heartbeats leave out; return the pools where two in a row did."""
-    rows = connection.execute(_HELD, {"workers": list(workers), "held": list(held), "now": now, "young": young})
+    facts = {"workers": list(workers), "held": list(held), "awaited": list(awaited), "now": now, "young": young}
+    rows = connection.execute(_HELD, facts)
     return {r[2] for r in rows if r[1] >= 2}
 
 
 def states(connection: psycopg.Connection, ids: Sequence[str]) -> dict[str, tuple[str | None, bool, bool]]:
     """Return (worker, live, cancelled) of attempts."""
     return {r[0]: (r[1], r[2], r[3]) for r in connection.execute(_STATES, {"ids": list(ids)})}
+
+
+def takers(
+    connection: psycopg.Connection, asking: Sequence[tuple[str, str, str]]
+) -> Later[dict[str, tuple[str, datetime]]]:
+    """Return pool and end of the lease of those (worker, namespace, pool) that may be granted more."""
+    if not asking:
+        return Known({})
+    values = {"ids": [a[0] for a in asking], "namespaces": [a[1] for a in asking], "pools": [a[2] for a in asking]}
+    return Later(connection.execute(_TAKERS, values), lambda rows: {r[0]: (r[1], r[2]) for r in rows})
 
 
 def live(connection: psycopg.Connection, pool: str) -> list[WorkerView]:

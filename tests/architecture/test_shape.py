@@ -90,6 +90,7 @@ def test_imports_point_one_way() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "controller/diff").glob("*.py")), ids=relative)
+@pytest.mark.pain("T4")
 def test_decisions_are_pure(path: Path) -> None:
     found = set(imports(path))
     assert not {name for name in found if name.partition(".")[0] in IMPURE}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 
+@pytest.mark.pain("T6")
 def test_a_worker(system: Up) -> None:
     gate = system.gate("worker")
     run = system.trigger("chain", gate=gate.folder)
@@ -68,6 +69,7 @@ def test_the_dispatcher(system: Up) -> None:
     assert system.effects(run) == [("first", 1), ("second", 1), ("third", 1)]
 
 
+@pytest.mark.pain("T5")
 def test_the_dispatcher_again_and_again(system: Up) -> None:
     gate = system.gate("again")
     runs = [system.trigger("chain", gate=gate.folder) for _ in range(6)]
@@ -96,6 +98,7 @@ def test_ecs_and_with_it_all_workers(system: Up) -> None:
     assert {"WorkerStopped", "LeaseExpired"} & {reason for reason, _ in system.events(run)}
 
 
+@pytest.mark.pain("T24")
 def test_postgres(system: Up) -> None:
     """No worker is given up, because no heartbeat could arrive; only rows on their way are lost, and written again."""
     open_rows, no_rows = system.gate("postgres-rows"), system.gate("postgres")
@@ -144,6 +147,7 @@ def test_sqs_with_messages_in_its_queues(system: Up) -> None:
     assert "DeliveryLost" in told
 
 
+@pytest.mark.pain("T7")
 def test_a_worker_that_wakes_up_too_late(system: Up) -> None:
     """It slept past its lease: its task ran elsewhere, and what it brings is refused."""
     gate = system.gate("zombie")

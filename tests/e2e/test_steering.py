@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 PASSWORD = "correct-horse-battery-staple"
 
 
+@pytest.mark.pain("T23")
 def test_cancel(system: Up) -> None:
     gate = system.gate("cancel")
     run = system.trigger("chain", gate=gate.folder)

@@ -76,6 +76,22 @@ _ENDED_WITH_UNFINISHED: LiteralString = """
      WHERE run.ended_at IS NOT NULL
 """
 
+MISCOUNTED: LiteralString = """
+    SELECT waiting.run_uid, waiting.task
+      FROM task_run waiting
+      JOIN run ON run.uid = waiting.run_uid
+     CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE up.phase = 'Succeeded') AS succeeded,
+               count(*) FILTER (WHERE up.phase IN ('Failed', 'UpstreamFailed', 'Cancelled')) AS failed,
+               count(*) FILTER (WHERE up.phase = 'Skipped') AS skipped
+          FROM revision_edge edge
+          JOIN task_run up ON up.run_uid = run.uid AND up.task = edge.upstream AND up.ended_at IS NOT NULL AND NOT up.fresh
+         WHERE edge.dag_uid = run.dag_uid AND edge.generation = run.revision AND edge.task = waiting.task) AS above
+     WHERE waiting.phase = 'Waiting' AND run.cancel_at IS NULL
+       AND (waiting.above_succeeded, waiting.above_failed, waiting.above_skipped)
+           <> (above.succeeded, above.failed, above.skipped)
+"""
+
 # Name of the promise → a query whose every row breaks it.
 NEVER: Mapping[str, LiteralString] = {
     "at most one live attempt a task run": _LIVE_TWICE,
@@ -86,6 +102,7 @@ NEVER: Mapping[str, LiteralString] = {
     "one run per dag, schedule and tick": _TICK_TWICE,
     "a run never mixes revisions": _MIXED,
     "an ended run has no unfinished task": _ENDED_WITH_UNFINISHED,
+    "a waiting task has counted each task that it needs once": MISCOUNTED,
 }
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,6 +54,14 @@ class _Watched(psycopg.Connection[Any]):
         self.hooks.point("execute")
         return super().execute(*args, **kwargs)
 
+    def commit(self) -> None:
+        ends = self.info.transaction_status is not TransactionStatus.IDLE
+        if ends:
+            self.hooks.point("commit")
+        super().commit()
+        if ends:
+            self.hooks.point("committed")
+
 
 class OneConnection:
     """A pool of one connection: what nests, and so would need a second one, is an error."""
@@ -69,24 +78,15 @@ class OneConnection:
         self._busy = True
         try:
             yield self._connection
-            self._hooks.point("commit")
             self._connection.commit()
         except BaseException:
             self._connection.rollback()
             raise
         finally:
             self._busy = False
-        self._hooks.point("committed")
 
     def close(self) -> None:
         self._connection.close()
-
-
-class Inline:
-    """An executor without threads, so that sends happen in order."""
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        return [function(item) for item in items]
 
 
 def task(name: str, needs: Iterable[str] = (), **more: Any) -> dict[str, Any]:

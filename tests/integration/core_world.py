@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
+from controller.api.grants import Grants
 from controller.api.protocol import WorkerProtocol
+from controller.api.reporting import Reporting
 from controller.api.tokens import ClaimTokens
 from controller.api.upsert import upsert
 from controller.diff.retry import TaskRule, reopen
@@ -35,7 +37,7 @@ from crds.parse import parse
 from crds.protocol import ClaimRequest, DatasetWrite, Grant, HeartbeatRequest, Message, Report, ReportRequest, TaskError
 from crds.reasons import Reason
 from tests.integration.core_invariants import Invariants
-from tests.integration.core_parts import CountedIds, Hooks, Inline, OneConnection, VirtualClock
+from tests.integration.core_parts import CountedIds, Hooks, OneConnection, VirtualClock
 from tests.integration.core_queues import MemoryQueues, MemoryServices
 
 if TYPE_CHECKING:
@@ -91,11 +93,11 @@ class World:
         revisions, clock = Revisions(), self.clock
         self.workqueues = {kind: Workqueue(kind, clock.monotonic) for kind in Kind}
         self.sender = Sender(database, clock, self.queues)
-        self.sender._senders.shutdown()
-        self.sender._senders = cast("Any", Inline())
         self.revisions = revisions
         self.timers = Timers(database, clock, self.wake, lambda: True)
-        self.protocol = WorkerProtocol(database, clock, revisions, ClaimTokens(b"key"), self.wake)
+        grants = Grants(revisions, ClaimTokens(b"key"))
+        self.protocol = WorkerProtocol(database, clock, grants, self.wake)
+        self.reporting = Reporting(database, clock, revisions, grants, self.wake, self.sender.send)
         run = RunReconciler(database, clock, revisions, self.sender, self.wake)
         looks = {
             Kind.DAG: DagReconciler(database, clock, revisions, self.ids, self.wake).reconcile,
@@ -164,7 +166,7 @@ class World:
         """Pause or resume a run, as the API does."""
         with self.database.connection() as connection:
             reopening.suspend(connection, RunUid(run), suspended=suspended)
-            freed = task_runs.hold(connection, [RunUid(run)])
+            freed = task_runs.hold(connection, [RunUid(run)], suspended=suspended).get()
         self.wake([Key(Kind.RUN, run), *(Key(Kind.SLOTS, uid) for uid in freed)])
 
     def retry(self, run: str, *tasks: str) -> None:
@@ -264,10 +266,12 @@ class World:
             who.held[grant.attempt] = grant
         return answer
 
-    def beat(self, who: SimWorker, held: Iterable[str] | None = None) -> HeartbeatAnswer:
+    def beat(self, who: SimWorker, held: Iterable[str] | None = None, awaited: Iterable[str] = ()) -> HeartbeatAnswer:
         """Send a worker's heartbeat; by default it names all that it holds."""
         names = [AttemptId(a) for a in (who.held if held is None else held)]
-        asked = HeartbeatRequest(worker=who.id, pool=who.pool, attempts=names, slots=5, ecs_task=who.ecs_task)
+        asked = HeartbeatRequest(
+            worker=who.id, pool=who.pool, attempts=names, slots=5, ecs_task=who.ecs_task, awaited=list(awaited)
+        )
         (answer,) = self.protocol.heartbeats([asked])
         return answer
 
@@ -295,7 +299,7 @@ class World:
         who = next((w for w in self.workers.values() if w.held.get(grant.attempt) is not None), None)
         name = who.id if who else "w1"
         answer: ReportAnswer
-        (answer,) = self.protocol.reports(
+        (answer,) = self.reporting.reports(
             [ReportRequest(reports=[told], worker=name, pool=who.pool if who else "python")]
         )
         if who is not None:
@@ -381,7 +385,9 @@ class World:
 
     def deliver(self) -> bool:
         """Send what waits to be sent, as the sender's thread does."""
-        batch = [self.sender._waiting.popleft() for _ in range(len(self.sender._waiting))]
+        batch = []
+        while share := self.sender.take():
+            batch += share
         if batch:
             self.sender.deliver(batch)
         return bool(batch)

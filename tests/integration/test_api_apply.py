@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,7 +152,10 @@ def test_a_bundle_must_be_stored_first(world: World) -> None:
     (found,) = problems(world, dag("d", task("a"), bundle=digest))
     assert f"PUT /v1/bundles/{digest} first" in found
 
-    stored = world.bundle(b"some bytes")
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("main.py", "def run(): ...\n")
+    stored = world.bundle(code.getvalue())
     world.apply(dag("d", task("a"), bundle=stored))
     with world.client("viewer") as client:
         assert client.head(f"/v1/bundles/{stored}").status_code == 200

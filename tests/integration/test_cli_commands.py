@@ -15,11 +15,14 @@ import obstore
 import pytest
 import yaml
 
+from controller.cli.client import Client
+from controller.cli.target import Target
+from controller.cli.watching import keep_applied
 from crds.names import AttemptId, log_prefix
 from tests.integration.api_world import DIAMOND, POOLS, World, dag, running, task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.conftest import Database
 
@@ -282,6 +285,28 @@ def test_watching_applies_good_saves_and_reports_bad_ones(world: World, folder: 
         finally:
             watcher.terminate()
             watcher.wait(PATIENCE_SECONDS)
+
+
+def test_watching_applies_what_is_saved_before_the_watch_has_begun(world: World, folder: Path) -> None:
+    """Between the first apply and the watch, a save brings no event."""
+    actions: list[str] = []
+    over = threading.Event()
+
+    def applied(items: Sequence[dict[str, Any]]) -> None:
+        actions.append(next(item["action"] for item in items if item["name"] == "hello"))
+        if len(actions) == 1:
+            (folder / "hello" / "dag.yaml").write_text(HELLO + "      priority: 7\n")
+        else:
+            over.set()
+
+    client = Client(Target(world.url, "admin-token"))
+    watcher = threading.Thread(
+        target=keep_applied, args=(client, [str(folder)]), kwargs={"stop": over, "applied": applied}, daemon=True
+    )
+    watcher.start()
+    watcher.join(PATIENCE_SECONDS)
+    over.set()
+    assert actions == ["created", "configured"]
 
 
 def test_get_can_watch(world: World) -> None:

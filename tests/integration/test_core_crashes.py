@@ -96,6 +96,7 @@ def reset(world: World) -> None:
 
 
 @pytest.mark.parametrize("first", range(STRIDE))
+@pytest.mark.pain("T1")
 def test_a_crash_at_any_point_costs_time_and_never_work(world: World, first: int) -> None:
     counter = Counter()
     world.hooks.point = counter

@@ -235,7 +235,7 @@ def test_one_bad_report_fails_alone(world: World) -> None:
             writes=[write(grants["good"], "day=1")],
         ),
     ]
-    world.protocol.reports([ReportRequest(reports=reports, worker="w1", pool="python")])
+    world.reporting.reports([ReportRequest(reports=reports, worker="w1", pool="python")])
     world.settle()
 
     assert world.tasks(run) == {"good": "Succeeded", "bad": "Failed"}

@@ -44,6 +44,7 @@ def test_a_message_that_sqs_did_not_take_is_sent_again_with_its_delivery(world: 
     assert world.work() == ["a"]
 
 
+@pytest.mark.pain("T10")
 def test_a_message_whose_sending_was_not_recorded_is_claimed_all_the_same(world: World) -> None:
     world.queues.lose_answers = True
     run = world.trigger("one")
@@ -54,6 +55,7 @@ def test_a_message_whose_sending_was_not_recorded_is_claimed_all_the_same(world:
     assert world.phase(run) == "Succeeded"
 
 
+@pytest.mark.pain("T10")
 def test_a_message_sent_twice_is_taken_once_by_its_deduplication_id(world: World) -> None:
     world.queues.lose_answers = True
     world.trigger("one")
@@ -92,6 +94,21 @@ def test_a_purged_queue_loses_nothing(world: World) -> None:
     world.assert_stable()
 
 
+def test_a_queue_that_is_lost_after_its_backlog_was_looked_at_is_sent_again_as_soon_as_it_was_empty_for_a_minute(
+    world: World,
+) -> None:
+    """Else idle workers would wait for the next look at a backlog, minutes away, with all slots taken by lost messages."""
+    runs = [world.trigger("one") for _ in range(3)]
+    world.settle()
+    world.advance(62)
+    assert world.one("SELECT min(checks) FROM attempt") == 1
+    world.queues.purge()
+    world.advance(90)
+
+    assert world.work() == ["a", "a", "a"]
+    assert {world.phase(run) for run in runs} == {"Succeeded"}
+
+
 def test_a_message_that_waits_in_a_backlog_is_never_doubled(world: World) -> None:
     run = world.trigger("one")
     world.settle()
@@ -122,6 +139,7 @@ def test_a_message_is_lost_when_much_younger_ones_were_claimed(world: World) -> 
     assert world.report(grant) == "recorded"
 
 
+@pytest.mark.pain("T2")
 def test_a_message_delivered_twice_is_claimed_once(world: World) -> None:
     run = world.trigger("one")
     world.settle()

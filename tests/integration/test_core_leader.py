@@ -114,6 +114,7 @@ def test_a_standby_takes_over_when_the_leader_stops(candidate: Callable[[str], C
     assert two.leader.leads()
 
 
+@pytest.mark.pain("T17")
 def test_a_standby_takes_over_when_the_leaders_session_dies(
     candidate: Callable[[str], Candidate], database: Database
 ) -> None:

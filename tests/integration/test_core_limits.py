@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from controller.reconcilers import slots
+from controller.reconcilers import dags, slots
 from controller.runtime.keys import Key, Kind
 from controller.store.revisions import Revisions
 from tests.integration.core_parts import dag, pool, task
@@ -32,6 +32,7 @@ def wide(name: str, count: int, **more: object) -> dict[str, object]:
     return dag(name, *(task(f"t{n:02}") for n in range(count)), **more)
 
 
+@pytest.mark.pain("T12")
 def test_a_pool_has_no_more_live_attempts_than_its_limit(world: World) -> None:
     world.apply(wide("wide", 11))
     run = world.trigger("wide")
@@ -90,6 +91,17 @@ def test_a_dag_has_no_more_active_runs_than_it_says(world: World) -> None:
     world.assert_stable()
 
 
+def test_a_dag_has_as_many_active_runs_as_it_says_however_many_one_pass_looks_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dags, "WAITING_LIMIT", 2)
+    world.apply(dag("runs", task("a"), concurrency={"maxActiveRuns": 5}))
+    uids = [world.trigger("runs") for _ in range(7)]
+    world.advance(61, step=2)
+
+    assert [world.phase(uid) for uid in uids] == ["Running"] * 5 + ["Pending"] * 2
+
+
 def test_a_dag_has_no_more_live_tasks_than_it_says_whatever_the_pool(world: World) -> None:
     world.apply(pool("other"))
     tasks = [task(f"t{n}", pool="other" if n % 2 else "python") for n in range(8)]
@@ -130,6 +142,7 @@ def test_higher_priorities_get_slots_first(world: World) -> None:
     assert sorted(order[4:8]) == ["h0", "h1", "h2", "h3"]
 
 
+@pytest.mark.pain("T13")
 def test_slots_are_shared_fairly_among_dags(world: World) -> None:
     world.apply(wide("greedy", 40), wide("modest", 2))
     world.trigger("greedy")
@@ -159,12 +172,12 @@ def test_a_run_waits_for_a_pool_that_does_not_exist_and_starts_when_it_does(worl
     assert world.phase(run) == "Succeeded"
 
 
+@pytest.mark.pain("T12", "T19")
 def test_two_dispatchers_that_fill_a_pool_at_once_leave_it_within_its_limit(world: World, database: Database) -> None:
     world.apply(wide("wide", 30))
     world.trigger("wide")
     world.settle()
-    for grant in world.claim():
-        world.report(grant)
+    world.apply(pool("python", slots=2, maxTasks=4))
     uid = world.uid("WorkerPool", "python")
     start = threading.Barrier(4)
     created: list[int] = []
@@ -172,7 +185,8 @@ def test_two_dispatchers_that_fill_a_pool_at_once_leave_it_within_its_limit(worl
     def fill() -> None:
         with psycopg.connect(database.conninfo, options="-c search_path=setpoint") as connection:
             start.wait(30)
-            created.append(len(slots.fill(connection, Revisions(), [uid], world.clock.at)))
+            chosen = slots.choose(connection, Revisions(), [uid], world.clock.at)
+            created.append(len(slots.create(connection, chosen, world.clock.at).get()))
 
     threads = [threading.Thread(target=fill) for _ in range(4)]
     for thread in threads:

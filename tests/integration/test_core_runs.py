@@ -319,6 +319,7 @@ def test_a_cancelled_attempt_that_succeeds_all_the_same_keeps_its_success(world:
     assert (world.phase(run), world.tasks(run)) == ("Cancelled", {"a": "Succeeded", "b": "Cancelled"})
 
 
+@pytest.mark.pain("T23")
 def test_a_running_attempt_whose_worker_never_answers_is_cancelled_all_the_same(world: World) -> None:
     world.apply(dag("c", task("a")))
     run = world.trigger("c")

@@ -61,6 +61,7 @@ def test_each_tick_becomes_one_run_within_a_second(world: World) -> None:
         pytest.param({"catchup": "latest", "startingDeadline": "10m"}, [], id="latest past the starting deadline"),
     ],
 )
+@pytest.mark.pain("T21")
 def test_ticks_missed_while_nobody_looked(world: World, schedule: dict[str, Any], expected: list[int]) -> None:
     world.apply(hourly(schedule=schedule))
     world.settle()
@@ -85,6 +86,7 @@ def test_ticks_missed_while_nobody_looked(world: World, schedule: dict[str, Any]
         pytest.param("Replace", [1, 2, 3], id="Replace starts anew"),
     ],
 )
+@pytest.mark.pain("T21")
 def test_a_tick_while_a_run_is_active(world: World, policy: str, expected: list[int]) -> None:
     world.apply(hourly(concurrency={"policy": policy}))
     world.settle()
@@ -168,6 +170,7 @@ def test_two_schedules_of_a_dag_tick_side_by_side(world: World) -> None:
     world.assert_stable()
 
 
+@pytest.mark.pain("T19", "T20")
 def test_two_leaders_make_one_run_of_a_tick(world: World, database: Database) -> None:
     world.apply(hourly())
     world.settle()

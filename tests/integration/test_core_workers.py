@@ -63,6 +63,7 @@ def test_a_silent_worker_loses_all_that_it_ran(world: World) -> None:
     world.assert_stable()
 
 
+@pytest.mark.pain("T7")
 def test_an_outage_of_the_api_loses_nobody(world: World) -> None:
     run = world.trigger("one")
     world.settle()
@@ -102,6 +103,7 @@ def test_a_worker_that_is_heard_again_is_told_what_is_stale(world: World) -> Non
     assert world.beat(world.worker("w1")).attempts == {grant.attempt: "stale"}
 
 
+@pytest.mark.pain("T6")
 def test_an_attempt_missing_from_two_heartbeats_in_a_row_is_lost(world: World) -> None:
     run = world.trigger("one")
     world.settle()
@@ -123,6 +125,25 @@ def test_an_attempt_missing_from_two_heartbeats_in_a_row_is_lost(world: World) -
     assert world.one("SELECT reason FROM attempt WHERE phase = 'Lost'") == "MissingFromHeartbeat"
 
 
+def test_an_attempt_whose_claim_is_repeated_until_it_is_answered_is_held(world: World) -> None:
+    """As after an outage of the database: the claim was committed, its answer was lost, and heartbeats come through first."""
+    run = world.trigger("one")
+    world.settle()
+    world.claim(request="r-unanswered")
+    who = world.worker("w1")
+    who.heard = False
+    world.clock.at += timedelta(seconds=7)
+    for _ in range(3):
+        world.beat(who, held=[], awaited=["r-other", "r-unanswered"])
+        world.settle()
+    assert world.attempts(run) == ["Running"]
+
+    for _ in range(2):
+        world.beat(who, held=[], awaited=["r-other"])
+        world.settle()
+    assert world.attempts(run) == ["Lost", "Queued"]
+
+
 def test_a_young_claim_may_be_missing_from_heartbeats(world: World) -> None:
     run = world.trigger("one")
     world.settle()
@@ -135,6 +156,7 @@ def test_a_young_claim_may_be_missing_from_heartbeats(world: World) -> None:
     assert world.attempts(run) == ["Running"]
 
 
+@pytest.mark.pain("T18")
 def test_a_committed_attempt_whose_worker_dies_succeeded(world: World) -> None:
     run = world.trigger("one")
     world.settle()
@@ -203,6 +225,7 @@ def test_losses_and_failures_are_counted_apart(world: World) -> None:
     assert world.phase(run) == "Failed"
 
 
+@pytest.mark.pain("T18")
 def test_a_worker_whose_ecs_task_stopped_is_given_up_at_once(world: World) -> None:
     run = world.trigger("one")
     world.settle()

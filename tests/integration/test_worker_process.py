@@ -303,6 +303,7 @@ def main(ctx):
     assert not alive(child)
 
 
+@pytest.mark.pain("T23")
 def test_timeout_kills_a_task_that_will_not_stop(here: World) -> None:
     code = f"""
 import os, pathlib, signal, subprocess, time
@@ -482,6 +483,7 @@ def test_dispatcher_away_for_a_while(here: World) -> None:
     assert here.report(waiting).outcome == "succeeded"
 
 
+@pytest.mark.pain("T3")
 def test_claim_whose_answer_is_lost_is_repeated(here: World) -> None:
     here.dispatcher.lost_answers["/v1/claims"] = 2
     attempt = here.submit("def main(ctx): print('ran')")
@@ -493,6 +495,21 @@ def test_claim_whose_answer_is_lost_is_repeated(here: World) -> None:
     assert here.log(attempt).count("ran") == 1
 
 
+@pytest.mark.pain("T24")
+def test_a_claim_is_named_in_the_heartbeats_until_it_is_answered(here: World) -> None:
+    """What it took may be ours, so it must not be missed."""
+    here.dispatcher.lost_answers["/v1/claims"] = 1_000_000
+    attempt = here.submit(NOTHING)
+    here.start_worker()
+
+    named = eventually(lambda: next((h.awaited for h in here.dispatcher.heartbeats if h.awaited), None), "naming it")
+    here.dispatcher.lost_answers["/v1/claims"] = 0
+    assert here.report(attempt).outcome == "succeeded"
+    assert named == [here.dispatcher.claims[0].request]
+    eventually(lambda: here.dispatcher.heartbeats[-1].awaited == [], "the end of the waiting")
+
+
+@pytest.mark.pain("T3")
 def test_report_whose_answer_is_lost_is_repeated(here: World) -> None:
     here.dispatcher.lost_answers["/v1/reports"] = 2
     attempt = here.submit(NOTHING)
@@ -505,6 +522,7 @@ def test_report_whose_answer_is_lost_is_repeated(here: World) -> None:
     eventually(lambda: here.dispatcher.heartbeats[-1].attempts == [], "forgetting the attempt")
 
 
+@pytest.mark.pain("T3")
 def test_stale_report_ends_the_attempt(here: World) -> None:
     attempt = here.grant(NOTHING)
     here.dispatcher.stale.add(attempt)
@@ -531,6 +549,7 @@ def test_messages_that_lead_to_nothing(here: World) -> None:
     assert here.report(here.submit(NOTHING)).outcome == "succeeded"
 
 
+@pytest.mark.pain("T2")
 def test_redelivered_message_is_dropped(here: World) -> None:
     attempt = here.submit(NOTHING)
     here.start_worker()

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path
-    for folder in (".", "controller", "workers", "dags", "tests", "tests/contract", "docs", "docs/adr")
-    for path in (ROOT / folder).glob("*.md")
+    for pattern in (".", "controller", "workers", "dags", "tests", "tests/*", "docs", "docs/adr")
+    for path in ROOT.glob(f"{pattern}/*.md".removeprefix("./"))
 )
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ import obstore
 
 from crds.names import AttemptId, artifact_key
 from crds.protocol import MAX_OUTPUTS_BYTES
+from crds.storable import unstorable
 from workers.task import TaskFailed
 
 if TYPE_CHECKING:
@@ -19,31 +19,36 @@ if TYPE_CHECKING:
 
 # A value this large is no message between tasks any more; it belongs into a dataset or an artifact.
 MAX_VALUE_BYTES = 64 * 2**20
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+# Each output may become an object of its own.
+MAX_OUTPUTS = 1_000
 _REF, _FOLDER = "$ref", "outputs"
 
 
 def check_json(outputs: dict[str, Any]) -> dict[str, Any]:
     """Return the outputs as plain JSON values; raise TaskFailed naming the output that is none."""
-    return {str(name): json.loads(_dump(name, value)) for name, value in outputs.items()}
+    return {str(name): _checked(name, value) for name, value in outputs.items()}
 
 
 def check_bookmark(bookmark: Any) -> Any:
     """Return the bookmark as a plain JSON value; raise TaskFailed if it is none, or too large."""
-    text = _dump("bookmark", bookmark)
-    if len(text) > MAX_OUTPUTS_BYTES:
-        raise TaskFailed(
-            "BookmarkTooLarge", f"the bookmark has {len(text)} bytes, at most {MAX_OUTPUTS_BYTES} are possible"
-        )
-    return json.loads(text)
+    checked = _checked("bookmark", bookmark)
+    size = len(_dump("bookmark", checked))
+    if size > MAX_OUTPUTS_BYTES:
+        raise TaskFailed("BookmarkTooLarge", f"the bookmark has {size} bytes, at most {MAX_OUTPUTS_BYTES} are possible")
+    return checked
 
 
 def spill(outputs: dict[str, Any], attempt: str, objects: ObjectStore) -> dict[str, Any]:
     """Move the largest outputs into objects until the rest may pass inline."""
+    if len(outputs) > MAX_OUTPUTS:
+        raise TaskFailed(
+            "OutputTooLarge", f"{len(outputs)} outputs, at most {MAX_OUTPUTS} are possible; return a dataset"
+        )
     sizes = {name: len(_dump(name, value)) for name, value in outputs.items()}
     kept = dict(outputs)
+    total = len(_dump("all outputs", kept))
     for name in sorted(sizes, key=lambda key: -sizes[key]):
-        if len(_dump("all outputs", kept)) <= MAX_OUTPUTS_BYTES:
+        if total <= MAX_OUTPUTS_BYTES:
             return kept
         if sizes[name] > MAX_VALUE_BYTES:
             raise TaskFailed(
@@ -54,6 +59,7 @@ def spill(outputs: dict[str, Any], attempt: str, objects: ObjectStore) -> dict[s
         key = artifact_key(AttemptId(attempt), f"{_FOLDER}/{quote(name, safe='')[:200]}.json")
         obstore.put(objects, key, _dump(name, kept[name]))
         kept[name] = {_REF: key, "bytes": sizes[name]}
+        total += len(_dump(name, kept[name])) - sizes[name]
     if len(_dump("all outputs", kept)) > MAX_OUTPUTS_BYTES:
         raise TaskFailed(
             "OutputTooLarge", f"{len(kept)} outputs do not fit into {MAX_OUTPUTS_BYTES} bytes; return fewer"
@@ -81,14 +87,19 @@ def _fetch(reference: dict[str, Any], objects: ObjectStore) -> Any:
     return json.loads(bytes(obstore.get(objects, reference[_REF]).bytes()))
 
 
+def _checked(name: str, value: Any) -> Any:
+    plain = json.loads(_dump(name, value))
+    if found := unstorable(plain):
+        raise TaskFailed("OutputNotJson", f"output {name!r} cannot be kept: {found}")
+    return plain
+
+
 def _dump(name: str, value: Any) -> bytes:
     # With the separators of Postgres's jsonb text, so that sizes agree with what the store counts.
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise TaskFailed("OutputNotJson", f"output {name!r} is no JSON: {error}") from error
-    if _NUL.search(text):
-        raise TaskFailed("OutputNotJson", f"output {name!r} holds a NUL character, which JSON in Postgres cannot")
     try:
         return text.encode()
     except UnicodeEncodeError as error:

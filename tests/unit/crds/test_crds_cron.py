@@ -44,6 +44,7 @@ def day(cron: str, zone: str, date: str, start: str = "00:00", hours: int = 24) 
         pytest.param("45 1 * * *", LORD_HOWE, "2026-04-05", ["01:45+1100"], id="lord howe autumn, half an hour"),
     ],
 )
+@pytest.mark.pain("T20")
 def test_fixed_times_when_clocks_change(cron: str, zone: str, date: str, expected: list[str]) -> None:
     assert day(cron, zone, date) == expected
 
@@ -78,6 +79,7 @@ def test_fixed_times_when_clocks_change(cron: str, zone: str, date: str, expecte
                      id="lord howe autumn"),
     ],
 )  # fmt: skip
+@pytest.mark.pain("T20")
 def test_wall_clock_times_when_clocks_change(cron: str, zone: str, date: str, start: str, expected: list[str]) -> None:
     assert day(cron, zone, date, start, hours=3) == expected
 

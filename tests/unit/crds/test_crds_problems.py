@@ -112,7 +112,7 @@ SHAPE = [
     ),
     pytest.param(
         tasks(f"name: a, {PYTHON}, timeout: 5 min"),
-        ["5: spec.tasks[0].timeout: '5 min' is no duration; write it like 30s, 5m or 1h30m"],
+        ['5: spec.tasks[0].timeout: "5 min" is no duration; write it like 30s, 5m or 1h30m'],
         id="bad duration",
     ),
     pytest.param(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.actions import TaskKey
-from controller.diff.admission import DagQueue, ReadyTask, admit
+from controller.diff.admission import DagQueue, ReadyTask, admit, lot
 from crds.names import RunUid
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,6 +59,20 @@ def many(prefix: str, count: int, priority: int = 0) -> list[ReadyTask]:
 )
 def test_admit(room: int, dags: list[DagQueue], expected: str) -> None:
     assert " ".join(task.key.task for _, task in admit(room, dags)) == expected
+
+
+@pytest.mark.pain("T13")
+def test_with_one_slot_nobody_gets_much_more_than_anybody() -> None:
+    """Each asks for much, one for most and first; a slot falls free a thousand times."""
+    left = {"first": many("f", 900), "second": many("s", 500), "third": many("t", 500)}
+    served: Counter[str] = Counter()
+    for second in range(1_000):
+        now = NOW + timedelta(seconds=second)
+        dags = [DagQueue(dag, 0, None, tuple(tasks[:1]), lot(dag, now)) for dag, tasks in left.items()]
+        ((dag, _),) = admit(1, dags)
+        served[dag] += 1
+        left[dag].pop(0)
+    assert max(served.values()) < 1.2 * min(served.values())
 
 
 @st.composite

@@ -22,17 +22,15 @@ def grant(number: int) -> Grant:
     )
 
 
-def test_slot_is_free_before_the_report_is_recorded() -> None:
+def test_slot_is_free_when_the_report_is_recorded() -> None:
     registry = Registry(1)
     held = registry.add(grant(1))
     assert held is not None
     assert registry.free() == 0
-
-    registry.free_slot()
-    assert registry.free() == 1
-    assert registry.all() == [held]
+    assert registry.busy == 1
 
     registry.forget(held.grant.attempt)
+    assert registry.free() == 1
     assert registry.wait_empty(0)
 
 
@@ -45,10 +43,9 @@ def test_repeated_grant_takes_no_second_slot() -> None:
 
 
 def test_no_more_is_held_than_a_heartbeat_names() -> None:
-    registry = Registry(2)
+    registry = Registry(MAX_BATCH + 1)
     for number in range(MAX_BATCH):
         registry.add(grant(number))
-        registry.free_slot()
 
     assert registry.free() == 0
     assert registry.wait_free(0) == 0

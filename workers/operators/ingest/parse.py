@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A JSON document is read whole; larger data should come as jsonl, which is read line by line.
 MAX_JSON_BYTES = 256 * 2**20
+# What msgspec raises for bytes that are no JSON, are no UTF-8, or are nested too deep.
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def parse(
@@ -50,7 +52,7 @@ def load_json(path: Path) -> Any:
         )
     try:
         return msgspec.json.decode(plain.read_bytes())
-    except msgspec.DecodeError as error:
+    except _NO_JSON as error:
         raise TaskFailed("BadJson", f"the source is no JSON: {error}") from error
 
 
@@ -101,7 +103,7 @@ def _jsonl(path: Path, columns: Sequence[Column], dataset: str) -> Iterator[pl.D
 def _line(line: bytes, number: int) -> Any:
     try:
         return msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except _NO_JSON as error:
         raise TaskFailed("BadJson", f"line {number} of the source is no JSON: {error}") from error
 
 
