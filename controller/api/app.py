@@ -7,10 +7,13 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+import psycopg
 import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger()
 # Above the idle timeout of a load balancer in front (60 s), so that it never meets a connection that was just closed.
@@ -41,7 +45,11 @@ def build(routes: Sequence[BaseRoute], healthy: Callable[[], str | None], ready:
         return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
-    return Starlette(routes=[*own, *routes], exception_handlers={500: _broken, Exception: _broken})
+    return Starlette(
+        routes=[*own, *routes],
+        exception_handlers={Exception: _broken, psycopg.OperationalError: _away, PoolTimeout: _away},
+        middleware=[Middleware(_CutOff)],
+    )
 
 
 def _health(problem: str | None) -> Response:
@@ -50,14 +58,40 @@ def _health(problem: str | None) -> Response:
 
 async def _broken(request: Request, error: Exception) -> Response:
     log.error("request failed", path=request.url.path, error=f"{type(error).__name__}: {error}", exc_info=error)
-    body = {
-        "kind": "Status",
-        "status": "Failure",
-        "reason": "InternalError",
-        "code": 500,
-        "message": "see the dispatcher's log",
-    }
-    return JSONResponse(body, status_code=500)
+    return _failure(500, "InternalError", "see the dispatcher's log")
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    """Say that the database is away: nobody's fault, so no traceback, and whoever asked shall come again."""
+    log.warning("no database", path=request.url.path, error=f"{type(error).__name__}: {error}")
+    return _failure(503, "ServiceUnavailable", "the database does not answer just now; try again")
+
+
+def _failure(code: int, reason: str, message: str) -> Response:
+    body = {"kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": message}
+    return JSONResponse(body, status_code=code)
+
+
+class _CutOff:
+    """Have requests that the end of a shutdown cuts off try again elsewhere; uvicorn itself would say 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            await _failure(503, "ServiceUnavailable", "the dispatcher stops; try again")(scope, receive, send)
 
 
 class Server:

@@ -113,7 +113,7 @@ class Chaos:
             # To look through all processes costs what the system itself could use, so that comes last.
             if not any(waiting.values()):
                 waiting["leaks"] = len(leaks.find(self._up))
-        except (psycopg.Error, CliError, OSError) as error:
+        except (psycopg.Error, CliError, OSError, LookupError, ValueError) as error:
             return {f"the system ({type(error).__name__})": 1}
         return {what: count for what, count in waiting.items() if count}
 

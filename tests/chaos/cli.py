@@ -15,6 +15,8 @@ from tests.chaos.plan import PROFILES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run chaos; return the exit status: 0 if the promise held."""
@@ -27,9 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     _say(f"profile {options.profile}, {options.minutes:g} minutes; the same plan again: --seed {options.seed}")
-    with folder(keep=options.keep) as path:
-        _say(f"folder {path}")
-        outcome = Chaos(options, path, _say).run()
+    try:
+        with folder(keep=options.keep) as path:
+            _say(f"folder {path}")
+            outcome = Chaos(options, path, _say).run()
+    except KeyboardInterrupt:
+        _say("interrupted; everything is stopped")
+        return INTERRUPTED
     sys.stdout.write(f"{outcome.json() if output == 'json' else outcome.lines()}\n")
     return 0 if outcome.held else 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -57,14 +57,17 @@ class Faults:
     def run(self, plan: Sequence[Fault], seconds: float) -> None:
         """Do the plan; return when its time is up and each fault is undone."""
         self._started = time.monotonic()
+        begun: list[Future[None]] = []
         with ThreadPoolExecutor(AT_ONCE, "fault") as threads:
             try:
                 for fault in plan:
                     self._over.wait(max(fault.at - self._elapsed(), 0))
-                    threads.submit(self._inject, fault)
+                    begun.append(threads.submit(self._inject, fault))
                 self._over.wait(max(seconds - self._elapsed(), 0))
             finally:
                 self._over.set()
+        for one in begun:
+            one.result()
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
@@ -73,8 +76,8 @@ class Faults:
         at = self._elapsed()
         try:
             done = self._do(fault)
-        except (psutil.Error, psycopg.Error, OSError, BotoCoreError, ClientError) as error:
-            # The victim is down already, by another fault.
+        except (psutil.Error, psycopg.Error, OSError, LookupError, ValueError, BotoCoreError, ClientError) as error:
+            # The victim is down already, by another fault, or just comes up (and its pid file is half written).
             done = None
             self.say(f"{at:6.1f} s  {fault.kind}: not possible now ({type(error).__name__})")
         if done is not None:

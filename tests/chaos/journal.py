@@ -75,4 +75,6 @@ def read(path: Path) -> Journal:
     """Return a journal; one that nobody has written is empty."""
     if not path.exists():
         return Journal()
-    return Journal([Line(**json.loads(text)) for text in path.read_text().splitlines()])
+    # What stands behind the last line's end is being written just now.
+    whole, _, _ = path.read_text().rpartition("\n")
+    return Journal([Line(**json.loads(text)) for text in whole.splitlines()])

@@ -178,7 +178,7 @@ def open_doors(database: Database) -> Iterator[Doors]:
     options = {"options": "-c search_path=setpoint"}
     with ConnectionPool(database.conninfo, kwargs=options, min_size=1, max_size=12, open=True) as pool, _logged(log):
         world = _world(pool)
-        deps = ApiDeps(pool, DatabaseClock(), DrawnIds(), world.woken.extend, world.objects)
+        deps = ApiDeps(pool, DatabaseClock(), DrawnIds(), lambda keys: world.woken.extend(keys), world.objects)  # noqa: PLW0108 - a Wake names its parameter
         shared = SharedTokens(KeptSecrets(), str, deps.clock.monotonic)
         revisions = Revisions()
         grants = Grants(revisions, ClaimTokens(SIGNING_KEY.encode()))

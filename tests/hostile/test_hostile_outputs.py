@@ -6,7 +6,7 @@ import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -162,13 +162,11 @@ def test_much_is_cut_or_kept_elsewhere(here: World, code: str) -> None:
         pytest.param({"digest": "0" * 64}, id="a bundle that nobody stored"),
         pytest.param({"timeout": 1e18}, id="a timeout of ages"),
         pytest.param({"tick": "never"}, id="a tick that is no time"),
-        pytest.param(
-            {"params": json.loads("[" * 200 + "]" * 200) and {"a": json.loads("[" * 200 + "]" * 200)}}, id="deep"
-        ),
+        pytest.param({"params": {"a": json.loads("[" * 200 + "]" * 200)}}, id="deep"),
     ],
 )
-def test_odd_grants_end_with_a_report(here: World, member: dict[str, object]) -> None:
-    report = here.report(here.submit(FINE, **member))  # type: ignore[arg-type]
+def test_odd_grants_end_with_a_report(here: World, member: dict[str, Any]) -> None:
+    report = here.report(here.submit(FINE, **member))
     assert report.outcome in {"succeeded", "failed", "lost"}
     alive(here)
 

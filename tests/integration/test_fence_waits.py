@@ -50,7 +50,12 @@ def committing(connection: psycopg.Connection, grant: Grant) -> Callable[[], Non
     connection.execute(f"INSERT INTO {row[0]} VALUES (1)")
     connection.commit()
     write = {"dataset": ref.name, "uid": ref.uid, "stage": row[0], "rows": 1}
-    return lambda: connection.execute(COMMIT, (grant.attempt, grant.token, json.dumps([write]))) and None
+    values = (grant.attempt, grant.token, json.dumps([write]))
+
+    def commit() -> None:
+        connection.execute(COMMIT, values)
+
+    return commit
 
 
 @contextmanager

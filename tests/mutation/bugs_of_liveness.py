@@ -19,7 +19,7 @@ OF_LIVENESS = (
                 'return "recorded" if found.reported else _end(report, cancelling=found.cancelling)',
             ),
         ),
-        caught_by=r"was final and changed.*\(I3\)",
+        caught_by=r"was final and changed.*\(I3\)|are booked",
     ),
     Mutant(
         name="lost-without-open-since",
@@ -31,14 +31,15 @@ OF_LIVENESS = (
                 "worker.heartbeat_by <= now",
             ),
         ),
-        caught_by="Running",
+        caught_by="Lost",
         tests=("tests/integration/test_core_workers.py::test_an_outage_of_the_api_loses_nobody",),
     ),
     Mutant(
         name="lost-in-spite-of-heartbeat",
         breaks="a worker is given up although its heartbeat came in between the look and the verdict",
         edits=(InText("controller.store.workers:_END", "AND worker.renewed_at = gone.renewed_at ", ""),),
-        caught_by="given up in spite of its heartbeat",
+        caught_by="in spite of",
+        tests=("tests/integration/test_core_leases.py",),
     ),
     Mutant(
         name="no-deadline",
@@ -57,7 +58,7 @@ OF_LIVENESS = (
         name="handover-not-repeated",
         breaks="the answer to a repeated report brings no grants, so what was handed over in the lost one never runs",
         edits=(InFunction(f"{_REPORTING}:_again", "    rows = fences", "    pairs = []\n    rows = fences"),),
-        caught_by="",
+        caught_by="test_a_repeated_report",
         tests=(_HANDOVER,),
     ),
     Mutant(
@@ -69,14 +70,14 @@ OF_LIVENESS = (
             ),
             InFunction(f"{_REPORTING}:_again", "    rows = fences", "    pairs = []\n    rows = fences"),
         ),
-        caught_by="",
+        caught_by="test_a_repeated_report",
         tests=(_HANDOVER,),
     ),
     Mutant(
         name="handover-to-draining",
         breaks="a worker that drains is handed attempts with the answers to its reports",
         edits=(InText("controller.store.workers:_TAKERS", " AND NOT worker.drain", ""),),
-        caught_by="",
+        caught_by="handed_nothing",
         tests=(_HANDOVER,),
     ),
     Mutant(
@@ -86,7 +87,7 @@ OF_LIVENESS = (
             InText("controller.store.workers:_TAKERS", "AND worker.ended_at IS NULL ", ""),
             InFunction(f"{_REPORTING}:_rooms", "if heartbeat_by > now and", "if pool and"),
         ),
-        caught_by="",
+        caught_by="handed_nothing",
         tests=(_HANDOVER,),
     ),
 )

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,7 +84,7 @@ def _by_schedules(mutant: Mutant, seeds: int, say: Callable[[str], None]) -> tup
     command = [sys.executable, "-m", "tests.mutation.hunt", mutant.name, "--seeds", str(seeds)]
     # Sets of texts come in another order in every process, unless their hashes are the same.
     environment = os.environ | {"PYTHONHASHSEED": "0"}
-    last = {"schedules": 0, "caught": None}
+    last: dict[str, Any] = {"schedules": 0, "caught": None}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -96,22 +96,17 @@ def _by_schedules(mutant: Mutant, seeds: int, say: Callable[[str], None]) -> tup
         finally:
             process.terminate()
     trouble = None if last["caught"] or process.returncode == 0 else _last_line(error)
-    return last["caught"], int(last["schedules"] or 0), trouble
+    return last["caught"], last["schedules"], trouble
 
 
 def _by_tests(mutant: Mutant) -> tuple[str | None, int | None, str | None]:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "tests.mutation.plugin"]
-    try:
-        run = subprocess.run(
-            [*command, "--mutant", mutant.name, *mutant.tests],
-            cwd=ROOT,
-            text=True,
-            capture_output=True,
-            timeout=TEST_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None, None, f"no end within {TEST_SECONDS} s"
+    # Tests that fail anyway would catch any mutant.
+    without = _pytest(mutant.tests)
+    if isinstance(without, str) or without.returncode != 0:
+        return None, None, "its tests fail without it"
+    run = _pytest(["-p", "tests.mutation.plugin", "--mutant", mutant.name, *mutant.tests])
+    if isinstance(run, str):
+        return None, None, run
     if run.returncode == 0:
         return None, None, None
     failed = re.search(r"^FAILED \S*::(\S+)", run.stdout, re.MULTILINE)
@@ -119,6 +114,15 @@ def _by_tests(mutant: Mutant) -> tuple[str | None, int | None, str | None]:
     if run.returncode != 1 or failed is None or found is None:
         return None, None, _last_line(run.stderr or run.stdout)
     return f"{failed[1]}: {found[1]}", None, None
+
+
+def _pytest(arguments: Sequence[str]) -> subprocess.CompletedProcess[str] | str:
+    """Return what pytest came to, or why it did not."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
+    try:
+        return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=TEST_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no end within {TEST_SECONDS} s"
 
 
 def _promise(message: str | None) -> str:

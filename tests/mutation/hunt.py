@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.mutation.mutant import Mutant
 
 TELL_EVERY = 10
+EAGERNESS, MOST_TRIGGERS = 0.1, 3
+"""How likely a step is something that people do, and how often they trigger, where a mutant says what they do."""
 
 
 def main() -> int:
@@ -45,7 +47,12 @@ def main() -> int:
 
 def _plan(mutant: Mutant, seed: int) -> Plan:
     plan = plan_of(seed)
-    return replace(plan, rates=dict(mutant.faults)) if mutant.faults else plan
+    if mutant.faults:
+        plan = replace(plan, rates=dict(mutant.faults))
+    if mutant.actions:
+        busy = replace(plan.workload, actions=mutant.actions, eagerness=EAGERNESS, triggers=MOST_TRIGGERS)
+        plan = replace(plan, workload=busy)
+    return plan
 
 
 def _tell(schedules: int, caught: str | None = None) -> None:

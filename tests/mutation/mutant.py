@@ -30,6 +30,8 @@ class Mutant:
     """A pattern of the message of each check that may catch it; whatever else fails is an error of the mutant."""
     faults: Mapping[str, float] = field(default_factory=lambda: AS_DRAWN)
     """The fault rates of its schedules, if not those drawn from the seeds: only these faults strike."""
+    actions: tuple[str, ...] = ()
+    """What people do in its schedules, often, if not what the seeds say."""
     tests: tuple[str, ...] = ()
 
     def fits(self, message: str) -> bool:

@@ -29,11 +29,12 @@ class DoesNotApply(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class InFunction:
-    """Replace text in the source of a function: `package.module:Class.method`."""
+    """Replace text in the source of a function: `package.module:Class.method`; `more` of it as (old, new)."""
 
     where: str
     old: str
     new: str
+    more: tuple[tuple[str, str], ...] = ()
 
     def plant(self) -> None:
         """Give the function its other code."""
@@ -46,7 +47,9 @@ class InFunction:
 
     def _code(self, module: ModuleType, function: FunctionType) -> CodeType:
         source = textwrap.dedent(inspect.getsource(function))
-        changed = _replaced(self.where, source, self.old, self.new)
+        changed = source
+        for old, new in ((self.old, self.new), *self.more):
+            changed = _replaced(self.where, changed, old, new)
         made: dict[str, Any] = {}
         flags = __future__.annotations.compiler_flag
         exec(compile(changed, f"<{self.where}>", "exec", flags), vars(module), made)  # the edits are ours
@@ -96,7 +99,7 @@ class InDatabase:
         if row is None:
             raise DoesNotApply(f"there is no function {self.where}")
         # It is the schema's own text, with an edit of ours.
-        connection.execute(_replaced(self.where, row[0], self.old, self.new))  # type: ignore[arg-type]
+        connection.execute(_replaced(self.where, row[0], self.old, self.new))
 
 
 @dataclass(frozen=True, slots=True)

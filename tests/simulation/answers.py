@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def broken(connection: psycopg.Connection, answer: object) -> Iterator[str]:
     """Yield the promises that an answer to a claim or a report breaks."""
     grants = {grant.attempt: grant.task for grant in getattr(answer, "grants", ())}
     if grants:
-        pinned = dict(connection.execute(_PINNED, (list(grants),)).fetchall())
+        pinned: dict[str, Any] = dict(connection.execute(_PINNED, (list(grants),)).fetchall())
         for attempt, task in grants.items():
             if pinned.get(attempt) != task:
                 yield f"{attempt} was granted as {task}, its run's revision says {pinned.get(attempt)} (I9)"

@@ -25,7 +25,9 @@ _READ: LiteralString = (
                     id, run_uid, task, idx, number, phase, pool_uid, dag_uid, ended_at IS NOT NULL,
                     isfinite(next_check_at) AND isfinite(queue_by), outputs, worker, delivery,
                     reported_at IS NOT NULL, extract(epoch FROM ended_at), reason, committed_at IS NOT NULL,
-                    dead_letters, sent_at IS NOT NULL, extract(epoch FROM next_check_at))) FROM attempt),
+                    dead_letters, sent_at IS NOT NULL,
+                    extract(epoch FROM CASE WHEN isfinite(next_check_at) THEN next_check_at ELSE created_at END)))
+                    FROM attempt),
         'resources', (SELECT json_agg(json_build_array(
                     uid, kind, name, generation, (spec->>'slots')::int * (spec->>'maxTasks')::int,
                     (spec->'concurrency'->>'maxActiveTasks')::int)) FROM resource WHERE kind IN ('WorkerPool', 'Dag')),
