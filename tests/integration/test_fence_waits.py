@@ -74,9 +74,11 @@ def merging(world: World, database: Database) -> Iterator[Grant]:
                 break
         else:
             pytest.fail("the second merge does not wait for the first")
-        yield second
-        one.commit()
-        merge.join(HANGS_AFTER)
+        try:
+            yield second
+        finally:
+            one.commit()
+            merge.join(HANGS_AFTER)
         assert not merge.is_alive()
         two.commit()
     assert world.one("SELECT count(*) FROM attempt WHERE phase = 'Committed'") == 2

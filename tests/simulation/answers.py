@@ -31,7 +31,7 @@ def broken(connection: psycopg.Connection, answer: object) -> Iterator[str]:
         pinned: dict[str, Any] = dict(connection.execute(_PINNED, (list(grants),)).fetchall())
         for attempt, task in grants.items():
             if pinned.get(attempt) != task:
-                yield f"{attempt} was granted as {task}, its run's revision says {pinned.get(attempt)} (I9)"
+                yield f"{attempt} was not granted as its run's revision says (I9): {task}, not {pinned.get(attempt)}"
     dropped = [refusal.attempt for refusal in getattr(answer, "refusals", ()) if refusal.action == "drop"]
     if dropped:
         for (attempt,) in connection.execute(_WAITING, (dropped,)):
