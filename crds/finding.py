@@ -101,5 +101,6 @@ def _escaped(letter: str) -> str:
 
 
 def _line(field: str, message: str, suggestion: str | None) -> str:
-    text = f"{field}: {message}" if field else message
+    # A message may quote what it complains of.
+    text = one_line(f"{field}: {message}" if field else message)
     return f'{text}; did you mean "{suggestion}"?' if suggestion else text

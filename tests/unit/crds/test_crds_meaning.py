@@ -210,6 +210,11 @@ SCHEDULES = [
         id="bad time zone",
     ),
     pytest.param(
+        'schedules: [{cron: "@daily", timezone: "Mars\\tOlympus"}]',
+        ['4: spec.schedules[0].timezone: "Mars\\tOlympus" is no IANA time zone; write it like Europe/Berlin'],
+        id="a time zone with a tab",
+    ),
+    pytest.param(
         "schedules: [{cron: '@daily'}, {cron: '@hourly'}]",
         ['4: spec.schedules[1].name: there is another schedule "default"'],
         id="two schedules, one name",
