@@ -11,6 +11,7 @@ import pytest
 from controller.reconcilers import dags, slots
 from controller.runtime.keys import Key, Kind
 from controller.store.revisions import Revisions
+from crds.pool import WorkerPoolSpec
 from tests.integration.core_parts import dag, pool, task
 from tests.integration.core_world import World
 
@@ -33,6 +34,24 @@ def wide(name: str, count: int, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.pain("T12")
+@pytest.mark.parametrize(
+    ("spec", "limit"),
+    [
+        pytest.param({}, 10, id="as given"),
+        pytest.param({"slots": 3, "maxTasks": 7}, 21, id="other numbers"),
+        pytest.param({"suspend": True}, 0, id="suspended"),
+    ],
+)
+def test_the_database_reads_the_same_limit_out_of_a_pool_as_its_model(
+    world: World, spec: dict[str, object], limit: int
+) -> None:
+    world.apply(pool("other", **spec))
+
+    stored = WorkerPoolSpec.model_validate(world.one("SELECT spec FROM resource WHERE name = 'other'"))
+    assert world.one("SELECT live_limit FROM resource WHERE name = 'other'") == limit
+    assert limit == (0 if stored.suspend else stored.limit)
+
+
 def test_a_pool_has_no_more_live_attempts_than_its_limit(world: World) -> None:
     world.apply(wide("wide", 11))
     run = world.trigger("wide")
