@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -14,27 +15,33 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import obstore.store
-import psycopg
 import structlog
 from botocore.config import Config
 from prometheus_client import REGISTRY
 from psycopg_pool import ConnectionPool
 from pydantic import ValidationError
 
+from controller import check as checks
 from controller.api import app
 from controller.api.endpoint import ApiDeps
 from controller.api.grants import Grants
 from controller.api.protocol import WorkerProtocol
 from controller.api.reporting import Reporting
 from controller.api.resources import resource_routes
+from controller.api.sources import EventSources
 from controller.api.tokens import ClaimTokens, Secrets, SharedTokens
 from controller.api.workers import WorkerApi
 from controller.aws.ecs import EcsServices, Services
+from controller.aws.functions import Functions, LambdaFunctions
 from controller.aws.secrets import SecretsManager
 from controller.aws.sqs import Queues, SqsQueues
+from controller.informers.cloudwatch import Publisher
+from controller.informers.invocations import FailedInvocations
 from controller.informers.notifications import Notifications
 from controller.informers.timers import OpenKeeper, Timers
 from controller.reconcilers.dags import DagReconciler
+from controller.reconcilers.delivery import Delivery
+from controller.reconcilers.invocations import Invocations
 from controller.reconcilers.pools import PoolReconciler
 from controller.reconcilers.queues import QueueReconciler
 from controller.reconcilers.runs import RunReconciler
@@ -49,10 +56,14 @@ from controller.runtime.wakes import Wakes
 from controller.runtime.workqueue import Workqueue
 from controller.settings import Settings, UnknownSetting, read
 from controller.store import tokens
+from controller.store.connect import connect, make_pool
 from controller.store.revisions import Revisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import psycopg
+    from starlette.routing import Route
+
+    from controller.runtime.background import Background
 
 log = structlog.get_logger()
 STOP_WITHIN = 10.0
@@ -69,6 +80,7 @@ class World:
     """What the dispatcher reaches beyond Postgres."""
 
     queues: Queues
+    functions: Functions
     services: Services
     secrets: Secrets
     objects: Any
@@ -83,8 +95,10 @@ class Dispatcher:
         self._settings = settings
         self._world = world
         # What the loop does is done again after a broken connection; what people ask for is not, so theirs are checked first.
-        self._database = _pool(settings, settings.connections)
-        self._people = _pool(settings, PEOPLE_CONNECTIONS, check=ConnectionPool.check_connection)
+        self._database = make_pool(settings.dsn, settings.connections, settings.database_auth)
+        self._people = make_pool(
+            settings.dsn, PEOPLE_CONNECTIONS, settings.database_auth, check=ConnectionPool.check_connection
+        )
         runs, dags = Workqueue("runs"), Workqueue("dags")
         pools, queues = Workqueue("pools"), Workqueue("queues")
         self._queues = {
@@ -98,30 +112,47 @@ class Dispatcher:
         self.leader = Leader(self._connect, holder, self._began, self._ceased)
         self._wakes = Wakes(self._queues, self.leader.leads, self._database)
         revisions = Revisions()
-        self._sender = Sender(self._database, world.clock, world.queues)
+        delivery = Delivery(world.queues, world.functions, settings.name_prefix)
+        self._sender = Sender(self._database, world.clock, delivery)
         leads, clock, wake, database = self.leader.leads, world.clock, self._wakes, self._database
         run = RunReconciler(database, clock, revisions, self._sender, wake)
         dag = DagReconciler(database, clock, revisions, world.ids, wake)
         pool = PoolReconciler(database, clock, revisions, world.services, wake, scales=settings.scale_pools)
-        queue = QueueReconciler(database, clock, revisions, world.queues, self._sender, wake)
+        queue = QueueReconciler(database, clock, revisions, world.queues, self._sender, wake, settings.name_prefix)
+        invocations = Invocations(database, clock, revisions, world.functions, self._sender, wake)
         self._loops = [
             Loop("runs", runs, run.reconcile, batch=RUN_BATCH, leads=leads),
             Loop("dags", dags, dag.reconcile, batch=DAG_BATCH, leads=leads),
             Loop("pools", pools, pool.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
             Loop("queues", queues, queue.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
         ]
-        self._notifications = Notifications(self._connect, self._wakes.enqueue, leads)
         self._timers = Timers(database, clock, self._wakes.enqueue, leads)
-        self._open_keeper = OpenKeeper(database, clock)
+        self._informers: list[Background] = [
+            Notifications(self._connect, self._wakes.enqueue, leads),
+            self._timers,
+            OpenKeeper(database, clock),
+        ]
+        if settings.metrics_env:
+            self._informers.append(Publisher(database, clock, settings.metrics_env, leads, _say))
+        if settings.lambda_failures_queue:
+            self._informers.append(FailedInvocations(invocations.look, leads))
+        self._worker_api, routes = self._serve(revisions)
+        self._app = app.build(routes, self._healthy, self._ready)
+        self.server = app.Server(self._app, settings.host, settings.port)
+
+    def _serve(self, revisions: Revisions) -> tuple[WorkerApi, list[Route]]:
+        """Return the workers' side of the API, which answers in threads of its own, and all routes."""
+        settings, world = self._settings, self._world
+        database, clock, wake = self._database, world.clock, self._wakes
         signing_key = _required(world.secrets, settings.signing_key_secret)
         grants = Grants(revisions, ClaimTokens(signing_key.encode()))
         protocol = WorkerProtocol(database, clock, grants, wake)
         reporting = Reporting(database, clock, revisions, grants, wake, self._sender.send)
         shared = SharedTokens(world.secrets, lambda pool: settings.pool_token_prefix + pool, clock.monotonic)
-        self._worker_api = WorkerApi(protocol, reporting, shared, database, wake)
+        sources = SharedTokens(world.secrets, lambda _: settings.events_token_secret, clock.monotonic)
+        workers = WorkerApi(protocol, reporting, shared)
         deps = ApiDeps(pool=self._people, clock=clock, ids=world.ids, wake=wake, objects=world.objects)
-        self._app = app.build([*self._worker_api.routes(), *resource_routes(deps)], self._healthy, self._ready)
-        self.server = app.Server(self._app, settings.host, settings.port)
+        return workers, [*workers.routes(), *EventSources(deps, sources).routes(), *resource_routes(deps)]
 
     def start(self) -> None:
         """Begin to reconcile and to serve."""
@@ -133,9 +164,8 @@ class Dispatcher:
         self._sender.start()
         for loop in self._loops:
             loop.start()
-        self._notifications.start()
-        self._timers.start()
-        self._open_keeper.start()
+        for informer in self._informers:
+            informer.start()
         self._worker_api.start()
         self.leader.start()
         self.server.start()
@@ -150,16 +180,15 @@ class Dispatcher:
         for loop in self._loops:
             loop.join(STOP_WITHIN)
         self._sender.stop(STOP_WITHIN)
-        self._notifications.stop(STOP_WITHIN)
-        self._timers.stop(STOP_WITHIN)
-        self._open_keeper.stop(STOP_WITHIN)
+        for informer in self._informers:
+            informer.stop(STOP_WITHIN)
         self.leader.stop(STOP_WITHIN)
         self._people.close(STOP_WITHIN)
         self._database.close(STOP_WITHIN)
         log.info("dispatcher stopped")
 
     def _connect(self) -> psycopg.Connection:
-        return psycopg.connect(self._settings.dsn, options="-c search_path=setpoint", connect_timeout=5)
+        return connect(self._settings.dsn, self._settings.database_auth)
 
     def _began(self) -> None:
         for queue in set(self._queues.values()):
@@ -188,18 +217,10 @@ class Dispatcher:
         return {queue.name: queue for queue in set(self._queues.values())}
 
 
-def _pool(
-    settings: Settings, size: int, check: Callable[[psycopg.Connection], None] | None = None
-) -> ConnectionPool[psycopg.Connection]:
-    return ConnectionPool(
-        settings.dsn,
-        min_size=2,
-        max_size=size,
-        kwargs={"options": "-c search_path=setpoint"},
-        timeout=10,
-        check=check,
-        open=False,
-    )
+def _say(line: bytes) -> None:
+    """Write a line that stands beside those of the log."""
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
 
 
 def _required(secrets: Secrets, name: str) -> str:
@@ -219,9 +240,11 @@ def world(settings: Settings) -> World:
         # Whoever asked comes again by itself; a call that hangs must not hold up the look at a lease.
         read_timeout=5,
     )
+    sqs = boto3.client("sqs", config=config)
     objects = obstore.store.from_url(settings.object_store, **_mkdir(settings.object_store))
     return World(
-        SqsQueues(boto3.client("sqs", config=config)),
+        SqsQueues(sqs),
+        LambdaFunctions(boto3.client("lambda", config=config), sqs, settings.lambda_failures_queue),
         EcsServices(boto3.client("ecs", config=config), settings.cluster),
         SecretsManager(boto3.client("secretsmanager", config=config)),
         objects,
@@ -249,13 +272,15 @@ def configure_logging(level: str) -> None:
     )
 
 
-def main() -> None:
-    """Run the dispatcher until SIGTERM or SIGINT."""
+def main(*, check: bool = False) -> int:
+    """Run the dispatcher until SIGTERM or SIGINT; or check what it needs, and return 1 if something is missing."""
     try:
         settings = read()
     except (UnknownSetting, ValidationError) as error:
         sys.exit(f"dispatcher: {error}")
     configure_logging(settings.log_level)
+    if check:
+        return checks.run(settings, world(settings))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -264,7 +289,16 @@ def main() -> None:
     dispatcher.start()
     stopping.wait()
     dispatcher.stop()
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m controller.main", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="only check what a dispatcher needs; exit 1 if it is missing"
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(check=_arguments().check))

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from crds.login import DatabaseAuth
+
 PREFIX = "SETPOINT_"
 
 
@@ -17,8 +19,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     dsn: str = Field(description="libpq conninfo of the dispatcher's login")
+    database_auth: DatabaseAuth = DatabaseAuth.PASSWORD
     object_store: str = Field(description="file:///folder or s3://bucket/prefix")
     cluster: str = "setpoint"
+    name_prefix: str = Field(default="setpoint", description="what the names of queues and functions begin with")
     host: str = "127.0.0.1"
     port: int = 8080
     holder: str = Field(default="", description="the lease holder's name; by default host and process id")
@@ -28,6 +32,13 @@ class Settings(BaseSettings):
     signing_key_secret: str = "setpoint/signing-key"  # noqa: S105 - the name of a secret
     admin_token_secret: str = "setpoint/admin-token"  # noqa: S105 - the name of a secret
     pool_token_prefix: str = "setpoint/pools/"  # noqa: S105 - the prefix of names of secrets
+    events_token_secret: str = "setpoint/events-token"  # noqa: S105 - the name of a secret
+    lambda_failures_queue: str = Field(
+        default="", description="where Lambda puts invocations that failed; empty: it is not looked at"
+    )
+    metrics_env: str = Field(
+        default="", description="the environment's name in CloudWatch; empty: nothing is published"
+    )
     connections: int = Field(default=12, ge=8, le=100)
     log_level: str = "info"
 

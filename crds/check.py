@@ -6,13 +6,13 @@ Pure functions over resources. Files are checked by crds.files.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from crds.check_dag import check_dag
 from crds.dag import Dag
 from crds.finding import Finding
 from crds.names import dead_letter_name, queue_name
-from crds.pool import WorkerPool
+from crds.pool import Runtime, WorkerPool
 from crds.surroundings import Reference, Surroundings, reference_of
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ def _shared_queues(resources: Sequence[Resource], existing: Sequence[Resource]) 
     applied = {reference_of(resource) for resource in resources}
     owners: dict[str, Reference] = {}
     for resource in existing:
-        if isinstance(resource, WorkerPool) and reference_of(resource) not in applied:
+        if _has_queue(resource) and reference_of(resource) not in applied:
             owners[_queue(resource)] = reference_of(resource)
     dead_letters = {dead_letter_name(queue): owner for queue, owner in owners.items()}
     for position, resource in enumerate(resources):
-        if not isinstance(resource, WorkerPool):
+        if not _has_queue(resource):
             continue
         queue, reference = _queue(resource), reference_of(resource)
         path = ("spec", "queue") if resource.spec.queue else ("metadata", "name")
@@ -81,6 +81,10 @@ def _shared_queues(resources: Sequence[Resource], existing: Sequence[Resource]) 
         if other and other != reference:
             yield position, Finding(path, f'"{queue}" is the dead-letter queue of the pool "{other.name}"')
         dead_letters.setdefault(dead_letter_name(queue), reference)
+
+
+def _has_queue(resource: Resource) -> TypeGuard[WorkerPool]:
+    return isinstance(resource, WorkerPool) and resource.spec.runtime is not Runtime.LAMBDA
 
 
 def _queue(pool: WorkerPool) -> str:

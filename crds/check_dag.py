@@ -10,7 +10,7 @@ from crds.check_task import check_task
 from crds.cron import CronError, check_cron, check_timezone, timezones
 from crds.finding import FieldPath, Finding, nearest
 from crds.graph import ancestors, cycles
-from crds.params import check_defaults, check_params, check_schema, complete
+from crds.params import check_defaults, check_params, check_schema, complete, declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +28,7 @@ def check_dag(dag: Dag, surroundings: Surroundings) -> Iterator[Finding]:
     spec = dag.spec
     yield from _timeouts(spec)
     yield from _schedules(spec)
+    yield from _triggers(spec)
     yield from _params(spec)
     yield from _graph(spec)
     for index, task in enumerate(spec.tasks):
@@ -64,6 +65,21 @@ def _schedules(spec: DagSpec) -> Iterator[Finding]:
         yield from _refused((*path, "cron"), check_cron, schedule.cron)
         for finding in _refused((*path, "timezone"), check_timezone, schedule.timezone):
             yield Finding(finding.path, finding.message, nearest(schedule.timezone, sorted(timezones())))
+
+
+def _triggers(spec: DagSpec) -> Iterator[Finding]:
+    names, paths = Counter(t.name for t in spec.triggers), Counter(t.webhook.path for t in spec.triggers)
+    known = declared(spec.params)
+    for index, trigger in enumerate(spec.triggers):
+        path: FieldPath = ("spec", "triggers", index)
+        if names[trigger.name] > 1:
+            yield Finding((*path, "name"), f'there is another trigger "{trigger.name}"')
+        if paths[trigger.webhook.path] > 1:
+            yield Finding((*path, "webhook", "path"), f'another trigger listens to "{trigger.webhook.path}"')
+        param = trigger.webhook.param
+        if param is not None and param not in known:
+            message = f'unknown parameter "{param}"; declare it in spec.params'
+            yield Finding((*path, "webhook", "param"), message, nearest(param, known))
 
 
 def _refused(path: FieldPath, checked: Callable[[str], None], text: str) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from crds.dag import Dag, HttpSource, IngestTask, Output, PolarsTask, PythonTask, Task, WriteMode
+from crds.dag import Dag, HttpSource, IngestTask, Output, PolarsTask, Task, WriteMode
 from crds.dataset import Dataset, DatasetSpec, Tier
 from crds.finding import FieldPath, Finding, nearest
 from crds.params import declared
@@ -65,7 +65,7 @@ def _check_datasets(task: Task, path: FieldPath, dag: Dag, surroundings: Surroun
         if surroundings.complete and _dataset_reference(dataset, dag) not in surroundings.datasets:
             near = nearest(dataset, _names(surroundings.datasets, dag))
             yield Finding((*path, *where, "dataset"), f'unknown dataset "{dataset}"', near)
-    if not isinstance(task, PythonTask) and len(task.outputs) != 1:
+    if isinstance(task, PolarsTask | IngestTask) and len(task.outputs) != 1:
         message = f"a task of runtime {task.runtime} writes exactly one dataset, not {len(task.outputs)}"
         yield Finding((*path, "outputs"), message)
     pool = _pool(task, dag, surroundings)

@@ -12,8 +12,11 @@ from crds.meta import Alias, Model, Name, Resource, Status
 from crds.quantities import Bytes, Duration
 
 MAX_TASKS = 10_000
+LAMBDA_TIMEOUT = timedelta(minutes=14)
+"""How long a function may run: Lambda ends it after 15 minutes, and it must still report."""
 MODULE_FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 RELATIVE_FILE = r"^[\w][\w./-]*$"
+WEBHOOK_PATH = r"^[a-z0-9]+(-[a-z0-9]+)*(/[A-Za-z0-9._~-]+)*$"
 
 Entrypoint = Annotated[
     str, Field(pattern=MODULE_FUNCTION, max_length=200, description="module:function of the DAG's folder.")
@@ -101,6 +104,24 @@ class Schedule(Model):
     params: JsonObject = Field(default_factory=dict)
 
 
+class Webhook(Model):
+    """Signed HTTP requests from outside; the first part of the path names the secret that signs them."""
+
+    path: Annotated[
+        str, Field(pattern=WEBHOOK_PATH, max_length=200, description="What follows /hooks/, like shop/orders.")
+    ]
+    param: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="The parameter that takes the whole body; by default the body holds the parameters."
+    )
+
+
+class Trigger(Model):
+    """What creates a run, beside schedules and people."""
+
+    name: Name = "default"
+    webhook: Webhook
+
+
 class Concurrency(Model):
     """How much of a DAG may be active at once."""
 
@@ -156,6 +177,10 @@ class _Task(Model):
     inputs: dict[Alias, Input] = Field(default_factory=dict, max_length=100)
     outputs: dict[Alias, Output] = Field(default_factory=dict, max_length=20)
     secrets: dict[Alias, SecretRef] = Field(default_factory=dict, max_length=50)
+
+    def attempt_timeout(self, defaults: TaskDefaults) -> timedelta:
+        """Return how long one attempt may run."""
+        return self.timeout or defaults.timeout
 
 
 class PolarsWith(Model):
@@ -272,7 +297,28 @@ class IngestTask(_Task):
     with_: IngestWith = Field(alias="with")
 
 
-Task = Annotated[PolarsTask | PythonTask | IngestTask, Field(discriminator="runtime")]
+class LambdaTask(_Task):
+    """A Python entrypoint in a Lambda function: no worker to wait for, no datasets, no secrets, at most 14 minutes."""
+
+    runtime: Literal["lambda"]
+    with_: PythonWith = Field(alias="with")
+
+    @model_validator(mode="after")
+    def _fits_lambda(self) -> LambdaTask:
+        if self.timeout is not None and self.timeout > LAMBDA_TIMEOUT:
+            raise ValueError("a lambda task runs at most 14m; use runtime python for longer ones")
+        if self.outputs or any(source.dataset for source in self.inputs.values()):
+            raise ValueError("a lambda task reaches no datasets; let a task of another runtime read and write them")
+        if self.secrets:
+            raise ValueError("a lambda task reaches no secrets; use runtime python, and grant them to its pool")
+        return self
+
+    def attempt_timeout(self, defaults: TaskDefaults) -> timedelta:
+        """Return how long one attempt may run."""
+        return self.timeout or min(defaults.timeout, LAMBDA_TIMEOUT)
+
+
+Task = Annotated[PolarsTask | PythonTask | IngestTask | LambdaTask, Field(discriminator="runtime")]
 
 
 class DagSpec(Model):
@@ -280,6 +326,7 @@ class DagSpec(Model):
 
     description: Text = ""
     schedules: tuple[Schedule, ...] = Field(default=(), max_length=100)
+    triggers: tuple[Trigger, ...] = Field(default=(), max_length=20)
     params: JsonObject = Field(default_factory=dict, description="A JSON Schema of the run's parameters.")
     suspend: bool = False
     concurrency: Concurrency = Concurrency()

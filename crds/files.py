@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from crds.dag import Dag, IngestTask, PolarsTask, PythonTask, Task
+from crds.dag import Dag, IngestTask, LambdaTask, PolarsTask, PythonTask, Task
 from crds.finding import FieldPath, Finding, nearest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _named(task: Task) -> tuple[tuple[str, str | None], ...]:
     match task:
         case PolarsTask():
             return ("file", task.with_.file), ("function", task.with_.function)
-        case PythonTask():
+        case PythonTask() | LambdaTask():
             return (("entrypoint", task.with_.entrypoint),)
         case IngestTask():
             return (("function", task.with_.function),)

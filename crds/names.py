@@ -13,6 +13,8 @@ PoolUid = NewType("PoolUid", str)
 AttemptId = NewType("AttemptId", str)
 WorkerId = NewType("WorkerId", str)
 
+DEFAULT_PREFIX = "setpoint"
+"""What the names of queues and functions begin with."""
 # The limit of SQS MessageDeduplicationId and MessageGroupId.
 ATTEMPT_ID_LIMIT = 128
 
@@ -52,9 +54,14 @@ def schedule_key(schedule: str, tick: datetime) -> str:
     return f"schedule/{schedule}/{tick.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def queue_name(pool: str, namespace: str = DEFAULT_NAMESPACE) -> str:
-    """Return the default queue of a pool."""
-    return f"setpoint-{pool}.fifo" if namespace == DEFAULT_NAMESPACE else f"setpoint-{namespace}-{pool}.fifo"
+def queue_name(pool: str, namespace: str = DEFAULT_NAMESPACE, prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the default queue of a pool; systems that share an account differ by their prefix."""
+    return f"{prefix}-{pool}.fifo" if namespace == DEFAULT_NAMESPACE else f"{prefix}-{namespace}-{pool}.fifo"
+
+
+def function_name(prefix: str = DEFAULT_PREFIX) -> str:
+    """Return the default Lambda function of a pool: the operator host."""
+    return f"{prefix}-operator"
 
 
 def dead_letter_name(queue: str) -> str:

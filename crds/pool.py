@@ -18,6 +18,7 @@ class Runtime(StrEnum):
     POLARS = "polars"
     PYTHON = "python"
     INGEST = "ingest"
+    LAMBDA = "lambda"
 
 
 class Grants(Model):
@@ -43,6 +44,12 @@ class WorkerPoolSpec(Model):
     max_tasks: Annotated[int, Field(ge=1, le=10_000)] = 4
     cpu: Annotated[int, Field(ge=256, le=16_384)] = 1024
     memory: Bytes = 2 * 2**30
+    spot_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="How many of a hundred tasks run on Fargate Spot."
+    )
+    function: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = Field(
+        default=None, description="The Lambda function of a lambda pool; by default setpoint-operator."
+    )
     image: Annotated[str, Field(max_length=500)] | None = None
     suspend: bool = False
     grants: Grants = Grants()
@@ -51,6 +58,10 @@ class WorkerPoolSpec(Model):
     def _bounds(self) -> WorkerPoolSpec:
         if self.min_tasks > self.max_tasks:
             raise ValueError(f"minTasks {self.min_tasks} is above maxTasks {self.max_tasks}")
+        if self.runtime is Runtime.LAMBDA and (self.queue or self.image or self.min_tasks):
+            raise ValueError("a lambda pool has no queue, no image and no minTasks: its attempts are invoked")
+        if self.runtime is not Runtime.LAMBDA and self.function:
+            raise ValueError("only a pool of runtime lambda has a function")
         return self
 
     @property

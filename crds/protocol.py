@@ -28,6 +28,15 @@ class Message(_Wire, frozen=True):
     delivery: int
 
 
+class Invocation(_Wire, frozen=True):
+    """The payload of a Lambda function's invocation: the same hint, and the pool to claim it for."""
+
+    attempt: AttemptId
+    delivery: int
+    pool: str
+    namespace: str = "default"
+
+
 class ClaimRequest(_Wire, frozen=True):
     """Ask for attempts. `request` is drawn per receive and `worker` per process start."""
 

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     # Ends
     SUCCEEDED = "Succeeded"
     USER_ERROR = "UserError"
+    ARCHIVED = "Archived"
     OUT_OF_MEMORY = "OutOfMemory"
     TIMED_OUT = "TimedOut"
     QUEUE_TIMEOUT = "QueueTimeout"
@@ -69,6 +70,8 @@ class Reason(StrEnum):
     RESENT = "Resent"
     DELIVERY_LOST = "DeliveryLost"
     DEAD_LETTER = "DeadLetter"
+    THROTTLED = "Throttled"
+    FUNCTION_FAILED = "FunctionFailed"
     RETRYING = "Retrying"
 
     # Refusals

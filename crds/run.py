@@ -17,7 +17,7 @@ class DagRunSpec(Model):
     dag: Name
     revision: int
     params: JsonObject = Field(default_factory=dict)
-    trigger: Literal["manual", "schedule"] = "manual"
+    trigger: Literal["manual", "schedule", "webhook"] = "manual"
     schedule: str | None = None
     tick: datetime | None = None
     suspend: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
@@ -41,10 +42,10 @@ class Refused(Exception):
 class Dispatcher:
     """The dispatcher's worker protocol, one request a call; the caller repeats."""
 
-    def __init__(self, url: str, token: TokenSource) -> None:
+    def __init__(self, url: str, token: TokenSource, authority: str | None = None) -> None:
         self._url = url.rstrip("/")
         self._token = token
-        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, retries=False)
+        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, retries=False, ssl_context=_trust(authority))
         self.reachable = Event()
         self._awaited: set[str] = set()
 
@@ -105,6 +106,15 @@ class Dispatcher:
         if status >= 500 or status in {404, 408, 425, 429}:
             return Unreachable(text)
         return Refused(text)
+
+
+def _trust(authority: str | None) -> ssl.SSLContext | None:
+    """Return what a certificate is checked against: the system's authorities and, if given, one more as PEM text."""
+    if not authority:
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=authority)
+    return context
 
 
 def _decode(body: bytes, answer: type[_Answer], path: str) -> _Answer:

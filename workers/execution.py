@@ -116,6 +116,7 @@ class Execution:
             secrets=Secrets(lambda value: self._tell(Revealed(value))),
             bundle=Path(command.bundle) if command.bundle else None,
             workdir=Path(command.workdir),
+            hot_auth=command.hot_auth,
             progress=lambda rows, message: self._tell(Progressed(rows, message)),
         )
 

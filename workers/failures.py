@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ MAX_KIND_BYTES = 256
 MAX_FRAMES = 40
 MAX_CHAIN = 8
 _CUT = "…"
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html: the code of a read of an archived object.
+_ARCHIVED = "<Code>InvalidObjectState</Code>"
+_OBJECT = re.compile(r"\(path: s3://([^/]+)/(.+)\)")
 
 
 def describe(error: BaseException, bundle: str | None) -> TaskError:
@@ -63,7 +67,22 @@ def _class(error: BaseException) -> tuple[str, str, str]:
             )
         case Stopped():
             return "Stopped", Reason.CANCELLED, "the task was asked to stop"
+    if (archived := _archived(error)) is not None:
+        return "Archived", Reason.ARCHIVED, archived
     return _name(error), Reason.USER_ERROR, str(error)
+
+
+def _archived(error: BaseException) -> str | None:
+    """Return what to do if S3 refused a read because the object lies in Glacier; the words are S3's own."""
+    text = str(error)
+    if _ARCHIVED not in text:
+        return None
+    found = _OBJECT.search(text)
+    bucket, key = found.groups() if found else ("BUCKET", "KEY")
+    return (
+        f"s3://{bucket}/{key} is archived. Restore it: aws s3api restore-object --bucket {bucket} --key '{key}' "
+        "--restore-request Days=7 (hours, up to two days from DEEP_ARCHIVE); then setpoint retry this run"
+    )
 
 
 def _trace(error: BaseException, bundle: str | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from crds.login import DatabaseAuth
 from crds.protocol import DatasetWrite, Grant, TaskError
 
 HEADER_BYTES = 4
@@ -20,6 +21,7 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     hot: str | None
     bundle: str | None
     workdir: str
+    hot_auth: DatabaseAuth = DatabaseAuth.PASSWORD
 
 
 class Taken(msgspec.Struct, frozen=True, tag="taken"):

@@ -72,7 +72,7 @@ def build(settings: Settings, identity: Identity) -> Worker:
     """Return a worker, wired from its settings."""
     clock, draw, metrics = Clock(), Draw(), Metrics()
     registry = Registry(settings.slots)
-    dispatcher = Dispatcher(settings.url, _token(settings, clock))
+    dispatcher = Dispatcher(settings.url, _token(settings, clock), settings.api_ca)
     scratch = Scratch(settings.cache_dir / "work", identity.worker)
     children = Children(settings.slots, os.environ, metrics)
     runner = _runner(settings, children, scratch, clock)
@@ -104,6 +104,7 @@ def _runner(settings: Settings, children: Children, scratch: Scratch, clock: Clo
         scratch=scratch,
         objects_url=settings.object_store,
         hot=settings.hot_dsn.get_secret_value() if settings.hot_dsn else None,
+        hot_auth=settings.database_auth,
     )
     return Runner(children, workspace, ChunkShipper(objects), clock)
 

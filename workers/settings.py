@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from crds.login import DatabaseAuth
 from crds.meta import DEFAULT_NAMESPACE, Name, Namespace
 from crds.protocol import MAX_BATCH
 
@@ -35,6 +36,10 @@ class Settings(BaseSettings):
     queue_url: str
     slots: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 2
     object_store: Annotated[str, Field(pattern=r"^(file|s3)://")]
+    api_ca: str | None = Field(
+        default=None, description="PEM text of the authority behind the dispatcher's certificate."
+    )
+    database_auth: DatabaseAuth = DatabaseAuth.PASSWORD
     hot_dsn: SecretStr | None = Field(default=None, description="libpq conninfo of the worker's login.")
     cache_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / "setpoint-worker")
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0

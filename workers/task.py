@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from crds.login import DatabaseAuth
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -25,6 +27,7 @@ class Services:
     bundle: Path | None
     workdir: Path
     progress: Callable[[int, str], None]
+    hot_auth: DatabaseAuth = DatabaseAuth.PASSWORD
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from crds.login import DatabaseAuth
 from workers.frames import Run
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Workspace:
     scratch: Scratch
     objects_url: str
     hot: str | None
+    hot_auth: DatabaseAuth = DatabaseAuth.PASSWORD
 
     @contextmanager
     def command(self, grant: Grant) -> Iterator[Run]:
@@ -35,6 +37,7 @@ class Workspace:
                 grant=grant,
                 objects_url=self.objects_url,
                 hot=self.hot,
+                hot_auth=self.hot_auth,
                 bundle=str(bundle) if bundle is not None else None,
                 workdir=str(workdir),
             )

@@ -5,24 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from controller.actions import Event
 from controller.api import objects
 from controller.api.auth import Role
 from controller.api.endpoint import ApiDeps, Call, Endpoint, Handler, answer
-from controller.api.errors import bad_request, invalid
+from controller.api.errors import bad_request
 from controller.api.reads import observed_dags
+from controller.api.run_creation import Wanted, create_run
 from controller.api.upsert import PAUSED
 from controller.errors import NotFound
 from controller.runtime.keys import Key, Kind
 from controller.store import dag_history, events, resources, views
-from controller.store import runs as run_rows
 from controller.store.resources import Ref
-from crds.dag import DagSpec
 from crds.finding import shown
-from crds.names import DagUid, RunUid
-from crds.params import check_params, complete
 from crds.reasons import Reason
 
 if TYPE_CHECKING:
@@ -34,8 +29,6 @@ if TYPE_CHECKING:
     from controller.observed import Stored
 
 KEY_LIMIT = 200
-# Each grant of the run carries them.
-PARAMS_LIMIT = 64 * 2**10
 LABELS_LIMIT = 64
 
 _LABEL = re.compile(r"[\w./-]{0,63}")
@@ -86,31 +79,9 @@ def _trigger(deps: ApiDeps, call: Call) -> Response:
     with deps.pool.connection() as connection, connection.transaction():
         now = deps.clock.now(connection)
         dag = _lock_dag(connection, call)
-        spec = DagSpec.model_validate(dag.spec, extra="ignore")
-        params = complete(spec.params, given)
-        _refuse_params(spec, params)
-        uid = RunUid(deps.ids.uid(now))
-        row = run_rows.NewRow(
-            uid=uid,
-            namespace=dag.namespace,
-            dag_uid=DagUid(dag.uid),
-            dag=dag.name,
-            revision=dag.generation,
-            key=f"trigger/{key or uid}",
-            trigger="manual",
-            schedule=None,
-            tick=None,
-            params=params,
-            labels=dict(labels),
-            deadline=now + spec.timeout,
-            created_at=now,
-        )
-        created = run_rows.create(connection, row)
-        name = row.name if created else views.run_name(connection, row.dag_uid, row.key)
-        if created:
-            text = f"triggered by {call.principal.name}, revision {dag.generation}"
-            event = Event("Normal", dag.namespace, "DagRun", name, Reason.TRIGGERED, text, uid)
-            events.record(connection, [event], now)
+        uid = deps.ids.uid(now)
+        wanted = Wanted(uid, call.principal.name, f"trigger/{key or uid}", "manual", given, labels)
+        name, created = create_run(connection, dag, wanted, now)
         seen = views.run(connection, dag.namespace, name)
     if seen is None:
         raise NotFound(f"run {name!r} is gone again")
@@ -121,22 +92,12 @@ def _trigger(deps: ApiDeps, call: Call) -> Response:
 def _check_trigger(params: Any, labels: Any, key: Any) -> None:
     if not isinstance(params, dict):
         raise bad_request("params must be a JSON object")
-    if len(msgspec.json.encode(params)) > PARAMS_LIMIT:
-        raise bad_request(f"params take at most {PARAMS_LIMIT // 1024} KiB; keep data in datasets and name it here")
     if not isinstance(labels, dict) or len(labels) > LABELS_LIMIT:
         raise bad_request(f"labels must be an object of at most {LABELS_LIMIT} texts")
     if not all(isinstance(v, str) and _LABEL.fullmatch(v) and _LABEL.fullmatch(k) for k, v in labels.items()):
         raise bad_request("a label and its value hold at most 63 letters, digits and ./_-")
     if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= KEY_LIMIT):
         raise bad_request(f"idempotencyKey is a text of 1 to {KEY_LIMIT} characters")
-
-
-def _refuse_params(spec: DagSpec, params: dict[str, Any]) -> None:
-    findings = check_params(spec.params, params)
-    if findings:
-        problems = [{"field": f"params.{f.field}".rstrip("."), "message": f.message} for f in findings]
-        lines = "; ".join(f"{p['field']}: {p['message']}" for p in problems[:3])
-        raise invalid(f"the parameters do not fit the DAG's schema: {lines}", problems)
 
 
 def _on_dag(*, suspend: bool) -> Handler:

@@ -1,4 +1,4 @@
-"""The endpoints of workers: /v1/claims, /v1/heartbeats, /v1/reports; and of event sources: /v1/events."""
+"""The endpoints of workers: /v1/claims, /v1/heartbeats, /v1/reports."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from controller.api.batcher import Batcher, Overloaded
 from controller.api.body import read_body
 from controller.api.errors import RefusedError
 from controller.api.protocol import UnknownPool, WorkerElsewhere, WorkerProtocol
-from controller.runtime.keys import Key, Kind, Wake
-from controller.store import dags, workers
 from crds.meta import NAME_PATTERN
 from crds.protocol import (
     MAX_BATCH,
@@ -29,9 +27,8 @@ from crds.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from psycopg_pool import ConnectionPool
     from starlette.requests import Request
 
     from controller.api.reporting import Reporting
@@ -45,8 +42,6 @@ METRICS_LIMIT = 100
 SLOTS_LIMIT = 10_000
 _NAME = re.compile(NAME_PATTERN)
 """Pools and namespaces: the name of a pool is part of the name of a secret."""
-EVENTS = "events"
-"""The name under which the token of event sources stands."""
 
 Asked = TypeVar("Asked", ClaimRequest, HeartbeatRequest, ReportRequest)
 
@@ -59,12 +54,8 @@ class WorkerApi:
         protocol: WorkerProtocol,
         reporting: Reporting,
         tokens: SharedTokens,
-        database: ConnectionPool,
-        wake: Wake,
     ) -> None:
         self._tokens = tokens
-        self._database = database
-        self._wake = wake
         self.claims: Batcher[ClaimRequest, ClaimAnswer] = Batcher("claims", protocol.claims)
         self.heartbeats: Batcher[HeartbeatRequest, HeartbeatAnswer] = Batcher("heartbeats", protocol.heartbeats)
         self.reports: Batcher[ReportRequest, ReportAnswer] = Batcher("reports", reporting.reports)
@@ -85,7 +76,6 @@ class WorkerApi:
             Route("/v1/claims", self._endpoint(ClaimRequest, self.claims.submit), methods=["POST"]),
             Route("/v1/heartbeats", self._endpoint(HeartbeatRequest, self.heartbeats.submit), methods=["POST"]),
             Route("/v1/reports", self._endpoint(ReportRequest, self.reports.submit), methods=["POST"]),
-            Route("/v1/events", self._event, methods=["POST"]),
         ]
 
     def _endpoint(
@@ -113,36 +103,6 @@ class WorkerApi:
             return await _submitted(submit, asked)
 
         return answer
-
-    async def _event(self, request: Request) -> Response:
-        """Take an EventBridge event; it only says which pools or DAGs to look at."""
-        if not await run_in_threadpool(self._tokens.accepts, EVENTS, _bearer(request)):
-            return _refuse(401, "the token is not that of the event sources")
-        try:
-            event = msgspec.json.decode(await read_body(request, BODY_LIMIT))
-        except RefusedError as error:
-            return _refuse(error.code, str(error))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _refuse(400, "the body is no JSON event")
-        if isinstance(event, dict) and event.get("detail-type") == "Scheduled Event":
-            await run_in_threadpool(self._ticked)
-        detail = event.get("detail") if isinstance(event, dict) else None
-        task = detail.get("taskArn") if isinstance(detail, dict) else None
-        if isinstance(task, str) and not _fits(task):
-            return _refuse(400, f"taskArn is longer than {TEXT_LIMIT} characters or holds NUL")
-        if isinstance(task, str) and detail is not None and detail.get("lastStatus") == "STOPPED":
-            await run_in_threadpool(self._stopped, [task])
-        return Response(status_code=202)
-
-    def _ticked(self) -> None:
-        with self._database.connection() as connection:
-            due = dags.active(connection)
-        self._wake({Key(Kind.DAG, dag) for dag in due})
-
-    def _stopped(self, tasks: Sequence[str]) -> None:
-        with self._database.connection() as connection:
-            pools = workers.pools_of_ecs_tasks(connection, tasks)
-        self._wake({Key(Kind.POOL, pool) for pool in pools})
 
 
 async def _submitted(submit: Callable[[Asked], Awaitable[Any]], asked: Asked) -> Response:

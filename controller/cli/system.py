@@ -34,9 +34,13 @@ def demo(data_dir: DataDir = None, dags: Dags = None) -> None:
     _run("controller.local.demo", data_dir=data_dir, dags=dags)
 
 
-def dispatcher() -> None:
+def dispatcher(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check what it needs; exit 1 if something is missing.")
+    ] = False,
+) -> None:
     """Run the controller; the environment configures it."""
-    _run("controller.main")
+    _run("controller.main", check=check)
 
 
 def migrate(

@@ -51,6 +51,8 @@ class QueueEvidence:
     empty_until: datetime | None = None
     newest_claimed_sent_at: datetime | None = None
     visibility: timedelta = timedelta(minutes=5)
+    invoked: bool = False
+    """There is no queue: Lambda keeps an invocation for CLAIM_WITHIN, then drops it."""
 
 
 # Evidence of loss: the queue seen empty twice, this far apart, both after the message was sent.
@@ -59,7 +61,9 @@ EMPTY_AGAIN = timedelta(seconds=2)
 
 
 def lost(sent_at: datetime, queue: QueueEvidence) -> bool:
-    """Tell whether a message that nobody claimed is gone, rather than waiting its turn."""
+    """Tell whether a message that nobody claimed in time is gone, rather than waiting its turn."""
+    if queue.invoked:
+        return True
     if queue.empty_since is not None and queue.empty_until is not None:
         seen_empty_from = max(queue.empty_since, sent_at)
         if queue.empty_until - seen_empty_from >= EMPTY_FOR:
@@ -107,6 +111,28 @@ def dead_letter(attempt: LiveAttempt, delivery: int, dead_letters: int, open_sin
         message = f"{strikes} deliveries ended in the dead-letter queue without a claim"
         return Close(attempt.id, attempt.phase, AttemptPhase.UNDELIVERABLE, Reason.UNDELIVERABLE, message)
     return Redeliver(attempt.id, attempt.pool, attempt.delivery, Reason.DEAD_LETTER, strikes)
+
+
+def failed_invocation(
+    attempt: LiveAttempt, delivery: int, reason: Reason, text: str, strikes: int
+) -> AttemptAction | None:
+    """Return what follows when Lambda gives up an invocation of an attempt; `strikes` are those that failed unclaimed.
+
+    An invocation that Lambda never started is repeated without being counted; queueTimeout ends that.
+    """
+    if delivery != attempt.delivery:
+        return None
+    match attempt.phase:
+        case AttemptPhase.RUNNING if reason is not Reason.THROTTLED:
+            return Close(attempt.id, attempt.phase, AttemptPhase.LOST, reason, text)
+        case AttemptPhase.PENDING | AttemptPhase.QUEUED:
+            strikes += reason is not Reason.THROTTLED
+            if strikes > MOST_DEAD_LETTERS:
+                message = f"{strikes} invocations ended without a claim; the last: {text}"
+                return Close(attempt.id, attempt.phase, AttemptPhase.UNDELIVERABLE, Reason.UNDELIVERABLE, message)
+            return Redeliver(attempt.id, attempt.pool, attempt.delivery, reason, strikes)
+        case _:
+            return None
 
 
 def _unclaimed(attempt: LiveAttempt, queue: QueueEvidence, now: datetime, *, cancelled: bool) -> AttemptAction | None:

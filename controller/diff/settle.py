@@ -101,6 +101,9 @@ def _failed(task: TaskFacts, ended: Ended, now: datetime) -> TaskStep:
     failures = task.user_failures + 1
     if task.cancelled:
         return _step(task, TaskPhase.CANCELLED, Reason.CANCELLED, ended.message, user=failures)
+    if ended.reason is Reason.ARCHIVED:
+        # Nobody's mistake, and no try before the restore can succeed; a person opens it again.
+        return _step(task, TaskPhase.FAILED, ended.reason, ended.message)
     if not retryable(task.retries, ended.kind):
         message = f"{ended.kind or ended.reason} is not tried again: {ended.message}"
         return _step(task, TaskPhase.FAILED, ended.reason, message, user=failures)

@@ -18,7 +18,7 @@ DATABASE = "setpoint"
 ADMIN_TOKEN = "setpoint/admin-token"  # noqa: S105 - the name of a secret
 SIGNING_KEY = "setpoint/signing-key"
 POOL_TOKENS = "setpoint/pools/"
-EVENTS_TOKEN = "setpoint/pools/events"  # noqa: S105 - the name of a secret
+EVENTS_TOKEN = "setpoint/events-token"  # noqa: S105 - the name of a secret
 _LOGINS = "setpoint/logins/"
 
 
@@ -70,6 +70,11 @@ class Layout:
     def services(self) -> Path:
         """Return the file that declares the services to the local ECS."""
         return self.root / "services.json"
+
+    @property
+    def functions(self) -> Path:
+        """Return the file that declares the functions to the local Lambda."""
+        return self.root / "functions.json"
 
     @property
     def events_token(self) -> Path:

@@ -36,6 +36,8 @@ STOP_TIMEOUT = 15
 VISIBILITY_SECONDS = 300
 MAX_RECEIVES = 3
 RETENTION_SECONDS = 14 * 86_400
+LAMBDA_FAILURES = "setpoint-lambda-failures"
+"""The standard queue that takes the invocations that Lambda gives up."""
 
 
 class Provisioner(Background):
@@ -90,11 +92,13 @@ class Provisioner(Background):
                 self.provision(found)
                 seen, since = now, time.monotonic()
 
-    def provision(self, wanted: list[Pool]) -> None:
-        """Make queues and services match the pools."""
-        for pool in wanted:
+    def provision(self, found: list[Pool]) -> None:
+        """Make queues and services match the pools; a lambda pool has neither."""
+        for pool in found:
             self._secrets.get(f"{POOL_TOKENS}{pool.name}")
-        queues = [queue for pool in wanted for queue in queue_declarations(pool)]
+        wanted = [pool for pool in found if not pool.invoked]
+        failures = {"name": LAMBDA_FAILURES, "attributes": {"MessageRetentionPeriod": str(RETENTION_SECONDS)}}
+        queues = [failures, *(queue for pool in wanted for queue in queue_declarations(pool))]
         self._declare(self._layout.queues, queues)
         self._declare(
             self._layout.services,
@@ -145,7 +149,7 @@ class Provisioner(Background):
             "SETPOINT_NAMESPACE": pool.namespace,
             "SETPOINT_POOL": pool.name,
             "SETPOINT_POOL_TOKEN_SECRET": f"{POOL_TOKENS}{pool.name}",
-            "SETPOINT_QUEUE_URL": f"{self._environment['AWS_ENDPOINT_URL_SQS']}/{ACCOUNT}/{pool.queue}",
+            "SETPOINT_QUEUE_URL": f"{self._environment['AWS_ENDPOINT_URL_SQS']}/{ACCOUNT}/{pool.queue()}",
             "SETPOINT_SLOTS": str(pool.spec.slots),
             "SETPOINT_GRACE_SECONDS": str(STOP_TIMEOUT - 5),
         }
@@ -170,7 +174,7 @@ class Provisioner(Background):
 
 def queue_declarations(pool: Pool) -> list[dict[str, Any]]:
     """Return a pool's dead-letter queue and its queue, as Terraform makes them."""
-    dead = dead_letter_name(pool.queue)
+    dead = dead_letter_name(pool.queue())
     fifo = {
         "FifoQueue": "true",
         "DeduplicationScope": "messageGroup",
@@ -184,7 +188,7 @@ def queue_declarations(pool: Pool) -> list[dict[str, Any]]:
     return [
         {"name": dead, "attributes": fifo},
         {
-            "name": pool.queue,
+            "name": pool.queue(),
             "attributes": {
                 **fifo,
                 "VisibilityTimeout": str(VISIBILITY_SECONDS),

@@ -8,6 +8,7 @@ import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Self
 
 import boto3
@@ -16,11 +17,13 @@ import psycopg
 from botocore.config import Config
 from psycopg import sql
 
+from controller.local import functions
 from controller.local.layout import (
     ADMIN_TOKEN,
     DATABASE,
     DISPATCHER,
     MIGRATOR,
+    POOL_TOKENS,
     SIGNING_KEY,
     WORKER,
     Layout,
@@ -29,7 +32,7 @@ from controller.local.layout import (
 from controller.local.postgres import find_binaries
 from controller.local.postgres.cluster import HOST
 from controller.local.postgres.server import Server
-from controller.local.provisioner import REGION, STOP_TIMEOUT, Provisioner
+from controller.local.provisioner import ACCOUNT, LAMBDA_FAILURES, REGION, STOP_TIMEOUT, Provisioner
 from controller.local.supervisor import Program, Supervisor, until
 from controller.local.ticker import Ticker
 from controller.store import attempts
@@ -40,8 +43,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLUSTER = "setpoint"
+OPERATOR_POOL = "lambda"
+"""The pool that the operator host claims for."""
 START_WITHIN = 60.0
-STOP_ORDER = (("apply",), ("ecs",), ("dispatcher",), ("sqs", "examples"), ("postgres",))
+STOP_ORDER = (("apply",), ("ecs", "lambda"), ("dispatcher",), ("sqs", "examples"), ("postgres",))
 """Workers (with ECS) first, so that they can still report; what they wait for last."""
 
 
@@ -91,7 +96,7 @@ class System:
         self._lock = self.layout.lock()
         find_binaries()
         ports = [_port(self._options.port, "--port"), _port(self._options.examples_port, "--examples-port")]
-        api, examples, postgres, sqs, ecs = *ports, *(_port(0, "") for _ in range(3))
+        api, examples, postgres, sqs, ecs, lambda_ = *ports, *(_port(0, "") for _ in range(4))
         secrets = LocalSecrets(self.layout)
         supervisor = self._supervisor = Supervisor(self.layout.logs)
         self.url, self.examples_url = f"http://{HOST}:{api}", f"http://{HOST}:{examples}/nycflights13"
@@ -99,11 +104,12 @@ class System:
         self._say("Postgres …")
         dsn, worker_dsn = self._start_postgres(supervisor, secrets, postgres)
         self._say("SQS, ECS, Secrets Manager …")
-        aws = _aws_environment(sqs, ecs)
+        aws = _aws_environment(sqs, ecs, lambda_)
         secrets.get(SIGNING_KEY)
         self.token = secrets.get(ADMIN_TOKEN)
         secrets.write_context(self.url)
         self._start_aws(supervisor, sqs, ecs)
+        self._start_lambda(supervisor, lambda_, aws, secrets)
         self._say("dispatcher …")
         objects = self.layout.objects.as_uri()
         environment = {
@@ -113,6 +119,7 @@ class System:
             "SETPOINT_CLUSTER": CLUSTER,
             "SETPOINT_PORT": str(api),
             "SETPOINT_SCALE_POOLS": "true",
+            "SETPOINT_LAMBDA_FAILURES_QUEUE": LAMBDA_FAILURES,
         }
         supervisor.keep(Program("dispatcher", "controller.main", environment=environment))
         until(
@@ -188,6 +195,25 @@ class System:
         for name, port in (("sqs", sqs), ("ecs", ecs)):
             until(f"{name} listens", partial(_listens, port), START_WITHIN, self._log(name))
 
+    def _start_lambda(self, supervisor: Supervisor, port: int, aws: dict[str, str], secrets: LocalSecrets) -> None:
+        """Start the local Lambda, if its runtime is installed; without it, lambda tasks wait."""
+        if find_spec("awslambdaric") is None:
+            self._say("no Lambda: install setpoint[local] to run tasks of runtime lambda")
+            return
+        token = f"{POOL_TOKENS}{OPERATOR_POOL}"
+        secrets.get(token)
+        environment = {
+            **aws,
+            "SETPOINT_URL": self.url,
+            "SETPOINT_OBJECT_STORE": self.layout.objects.as_uri(),
+            "SETPOINT_POOL": OPERATOR_POOL,
+            "SETPOINT_POOL_TOKEN_SECRET": token,
+        }
+        failures = f"{aws['AWS_ENDPOINT_URL_SQS']}/{ACCOUNT}/{LAMBDA_FAILURES}"
+        functions.declare(self.layout.functions, environment, failures)
+        arguments = (f"--port={port}", f"--functions={self.layout.functions}", f"--logs-dir={self.layout.logs}")
+        supervisor.keep(Program("lambda", "controller.local.lambda_", arguments))
+
     def _start_examples_and_watch(self, supervisor: Supervisor, examples: int) -> None:
         supervisor.keep(Program("examples", "controller.local.examples", (f"--port={examples}",)))
         if self._options.dags is not None and self._options.watch:
@@ -199,11 +225,12 @@ class System:
         return self.layout.logs / f"{name}.log"
 
 
-def _aws_environment(sqs: int, ecs: int) -> dict[str, str]:
+def _aws_environment(sqs: int, ecs: int, lambda_: int) -> dict[str, str]:
     """Return what makes boto3 talk to the local servers; nothing else differs from AWS."""
     return {
         "AWS_ENDPOINT_URL_SQS": f"http://{HOST}:{sqs}",
         "AWS_ENDPOINT_URL_ECS": f"http://{HOST}:{ecs}",
+        "AWS_ENDPOINT_URL_LAMBDA": f"http://{HOST}:{lambda_}",
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://{HOST}:{ecs}",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 from controller.runtime.background import Background
 
 EVERY = 60.0
-EVENT = {"source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": {}}
+EVENT = {"type": "cron"}
 
 
 class Ticker(Background):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from controller.actions import Close, Event, Redeliver
-from controller.diff.attempts import EMPTY_AGAIN, EMPTY_FOR, SEND_WITHIN, dead_letter
-from controller.reconcilers import endings
+from controller.actions import Event, Redeliver
+from controller.diff.attempts import EMPTY_AGAIN, EMPTY_FOR, dead_letter
+from controller.reconcilers import undelivered
 from controller.runtime.keys import Key, Kind, Wake
 from controller.runtime.loop import Result
 from controller.store import attempts, events, pools, workers
-from crds.names import AttemptId, parse_attempt_id
+from crds.names import DEFAULT_PREFIX, AttemptId, parse_attempt_id
 from crds.reasons import Reason
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class QueueReconciler:
         queues: Queues,
         sender: Sender,
         wake: Wake,
+        prefix: str = DEFAULT_PREFIX,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -53,6 +54,7 @@ class QueueReconciler:
         self._queues = queues
         self._sender = sender
         self._wake = wake
+        self._prefix = prefix
 
     def reconcile(self, keys: Sequence[Key]) -> Mapping[Key, Result]:
         """Record what each queue holds, and send again what ended in a dead-letter queue without having been claimed."""
@@ -60,12 +62,13 @@ class QueueReconciler:
             wanted = pools.read(connection, [k.uid for k in keys])
         results: dict[Key, Result] = {}
         for pool in wanted.values():
-            self._one(pool)
+            if not pool.invoked:
+                self._one(pool, pool.queue(self._prefix))
             results[Key(Kind.QUEUE, pool.uid)] = Result(LOOK_EVERY)
         return results
 
-    def _one(self, pool: Pool) -> None:
-        counts = self._queues.counts(pool.queue)
+    def _one(self, pool: Pool, queue: str) -> None:
+        counts = self._queues.counts(queue)
         with self._database.connection() as connection:
             now = self._clock.now(connection)
             pools.observe_queue(connection, pool.uid, counts.visible, counts.in_flight, counts.dead_letters, now)
@@ -74,12 +77,12 @@ class QueueReconciler:
         if not counts.dead_letters:
             return
         for _ in range(DEAD_LETTER_ROUNDS):
-            letters = self._queues.dead_letters(pool.queue)
+            letters = self._queues.dead_letters(queue)
             if not letters:
                 return
             self._work_off(pool, letters)
             # Only now: had the commit failed, the letters would come again.
-            self._queues.discard(pool.queue, letters)
+            self._queues.discard(queue, letters)
 
     def _work_off(self, pool: Pool, letters: Sequence[DeadLetter]) -> None:
         ours = [m for letter in letters if (m := letter.message) is not None and _ours(m.attempt)]
@@ -95,20 +98,16 @@ class QueueReconciler:
                 for id_, (attempt, strikes) in live.items()
                 if (action := dead_letter(attempt, deliveries[AttemptId(id_)], strikes, open_since)) is not None
             ]
-            redeliver = [a for a in actions if isinstance(a, Redeliver)]
-            sends = attempts.redeliver(connection, redeliver, now, SEND_WITHIN)
-            closes = [a for a in actions if isinstance(a, Close)]
-            known = {attempt.id: attempt for attempt, _ in live.values()}
-            freed = endings.close(connection, self._revisions, known, closes, now)
-            self._tell(connection, pool, redeliver, strangers, now)
-        self._sender.send(sends)
-        self._wake({Key(Kind.RUN, known[c.attempt].key.run) for c in closes} | {Key(Kind.SLOTS, p) for p in freed})
+            outcome = undelivered.act(connection, self._revisions, (a for a, _ in live.values()), actions, now)
+            self._tell(connection, pool, [a for a in actions if isinstance(a, Redeliver)], strangers, now)
+        self._sender.send(outcome.sends)
+        self._wake(outcome.wakes)
         log.info(
             "dead letters worked off",
             pool=pool.name,
             letters=len(letters),
-            sent_again=len(sends),
-            given_up=len(closes),
+            sent_again=len(outcome.sends),
+            given_up=outcome.given_up,
         )
 
     def _tell(

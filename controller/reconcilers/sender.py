@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from controller.aws.sqs import BATCH, Queues
+from controller.aws.sqs import BATCH
 from controller.errors import SetpointError
 from controller.store import attempts, pools
 from crds.names import AttemptId
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
     from controller.actions import Send
+    from controller.reconcilers.delivery import Delivery
     from controller.runtime.clock import Clock
+    from controller.store.pools import Pool
 
 log = structlog.get_logger()
 BACKLOG_LIMIT = 50_000
@@ -35,10 +37,10 @@ QUICK_TRIES, QUICK_WAIT = 5, 0.2
 class Sender:
     """Threads that send; their backlog is bounded and may be lost, since every attempt carries a deadline for it."""
 
-    def __init__(self, database: ConnectionPool, clock: Clock, queues: Queues) -> None:
+    def __init__(self, database: ConnectionPool, clock: Clock, delivery: Delivery) -> None:
         self._database = database
         self._clock = clock
-        self._queues = queues
+        self._delivery = delivery
         # By pool, the one that waits longest first; a pool for which nothing waits is not in it.
         self._waiting: dict[str, deque[Send]] = {}
         self._busy: Counter[str] = Counter()
@@ -119,28 +121,28 @@ class Sender:
         by_pool: dict[str, list[Send]] = {}
         for send in batch:
             by_pool.setdefault(send.pool, []).append(send)
-        queues = self._queues_of(list(by_pool))
+        known = self._pools(list(by_pool))
         chunks = [
-            (queues[pool], sends[start : start + BATCH])
+            (known[pool], sends[start : start + BATCH])
             for pool, sends in by_pool.items()
-            if pool in queues
+            if pool in known
             for start in range(0, len(sends), BATCH)
         ]
-        sent = {(m.attempt, m.delivery) for queue, sends in chunks for m in self._send(queue, sends)}
+        sent = {(m.attempt, m.delivery) for pool, sends in chunks for m in self._send(pool, sends)}
         if sent:
             with self._database.connection() as connection:
                 now = self._clock.now(connection)
                 attempts.queued(connection, [(AttemptId(a), d) for a, d in sorted(sent)], now)
         return [send for send in batch if (send.attempt, send.delivery) not in sent]
 
-    def _send(self, queue: str, sends: Sequence[Send]) -> list[Message]:
+    def _send(self, pool: Pool, sends: Sequence[Send]) -> list[Message]:
         try:
-            return self._queues.send(queue, [Message(attempt=s.attempt, delivery=s.delivery) for s in sends])
+            return self._delivery.send(pool, [Message(attempt=s.attempt, delivery=s.delivery) for s in sends])
         except SetpointError as error:
-            log.warning("queue took no messages; they are sent again", queue=queue, error=str(error))
+            log.warning("no message was taken; they are sent again", pool=pool.name, error=str(error))
             return []
 
-    def _queues_of(self, uids: Sequence[str]) -> dict[str, str]:
-        """Return the queues of pools as they are now: an apply may have given a pool another one."""
+    def _pools(self, uids: Sequence[str]) -> dict[str, Pool]:
+        """Return pools as they are now: an apply may have given a pool another queue."""
         with self._database.connection() as connection:
-            return {uid: pool.queue for uid, pool in pools.read(connection, uids).items()}
+            return pools.read(connection, uids)

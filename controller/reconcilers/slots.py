@@ -61,6 +61,6 @@ def _slot(pool: str, revision: Revision, ready: ReadyTask) -> Slot:
         ready.number,
         pool,
         revision.id,
-        task.timeout or defaults.timeout,
+        task.attempt_timeout(defaults),
         task.queue_timeout or defaults.queue_timeout,
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, LiteralString
 
 from controller.diff.attempts import QueueEvidence
 from controller.store.later import Later
-from crds.names import queue_name
-from crds.pool import WorkerPoolSpec
+from crds.names import DEFAULT_PREFIX, function_name, queue_name
+from crds.pool import Runtime, WorkerPoolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,9 @@ _UIDS: LiteralString = """
 """
 
 _EVIDENCE: LiteralString = """
-    SELECT pool_uid, empty_since, queue_observed_at FROM pool_observation WHERE pool_uid = ANY(%(pools)s)
+    SELECT resource.uid, empty_since, queue_observed_at, spec->>'runtime' = 'lambda'
+      FROM resource LEFT JOIN pool_observation ON pool_uid = resource.uid
+     WHERE kind = 'WorkerPool' AND resource.uid = ANY(%(pools)s)
 """
 
 # Empty since the first of the looks that found nothing; one look that finds something begins anew.
@@ -83,9 +85,17 @@ class Pool:
     generation: int
 
     @property
-    def queue(self) -> str:
+    def invoked(self) -> bool:
+        """Tell whether the pool's attempts are invocations of a function, so that it has neither queue nor service."""
+        return self.spec.runtime is Runtime.LAMBDA
+
+    def queue(self, prefix: str = DEFAULT_PREFIX) -> str:
         """Return the name of the pool's queue."""
-        return self.spec.queue or queue_name(self.name, self.namespace)
+        return self.spec.queue or queue_name(self.name, self.namespace, prefix)
+
+    def function(self, prefix: str = DEFAULT_PREFIX) -> str:
+        """Return the name of a lambda pool's function."""
+        return self.spec.function or function_name(prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,7 @@ def evidence(
 ) -> dict[str, QueueEvidence]:
     """Return what is known about the queues of pools."""
     rows = connection.execute(_EVIDENCE, {"pools": list(pools)})
-    return {r[0]: QueueEvidence(r[1], r[2], newest_claimed.get(r[0])) for r in rows}
+    return {r[0]: QueueEvidence(r[1], r[2], newest_claimed.get(r[0]), invoked=r[3]) for r in rows}
 
 
 def observe_queue(

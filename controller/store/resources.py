@@ -89,6 +89,13 @@ _DAGS_WITH_DATASET: LiteralString = """
      LIMIT %(limit)s
 """
 
+_LISTENING: LiteralString = """
+    SELECT kind, namespace, name FROM resource
+     WHERE kind = 'Dag' AND spec->'triggers' @> %(trigger)s
+     ORDER BY namespace, name
+     LIMIT %(limit)s
+"""
+
 _HAS_RUNS: LiteralString = "SELECT count(*) FROM (SELECT FROM run WHERE dag_uid = %(uid)s LIMIT 1000) AS counted"
 
 _BUSY_POOL: LiteralString = """
@@ -140,6 +147,12 @@ def find(connection: psycopg.Connection, ref: Ref) -> Stored | None:
     """Return one resource."""
     row = connection.execute(_FIND, ref._asdict()).fetchone()
     return None if row is None else Stored(*row)
+
+
+def listening(connection: psycopg.Connection, path: str, limit: int) -> list[Ref]:
+    """Return the Dags that a webhook starts, in name order."""
+    trigger = Jsonb([{"webhook": {"path": path}}])
+    return [Ref(*row) for row in connection.execute(_LISTENING, {"trigger": trigger, "limit": limit})]
 
 
 def page(connection: psycopg.Connection, kind: str, selection: Selection) -> list[Stored]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, LiteralString, NamedTuple
 
-from crds.dag import DagSpec, IngestTask, PolarsTask, PythonTask, Retries, TaskDefaults
+from crds.dag import DagSpec, IngestTask, LambdaTask, PolarsTask, PythonTask, Retries, TaskDefaults
 from crds.names import DagUid
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-AnyTask = PolarsTask | PythonTask | IngestTask
+AnyTask = PolarsTask | PythonTask | IngestTask | LambdaTask
 CACHE_LIMIT = 1_000
 
 _READ: LiteralString = """

@@ -25,8 +25,9 @@ from controller.api.grants import Grants
 from controller.api.protocol import WorkerProtocol
 from controller.api.reporting import Reporting
 from controller.api.resources import resource_routes
+from controller.api.sources import SOURCES, EventSources
 from controller.api.tokens import ClaimTokens, SharedTokens
-from controller.api.workers import EVENTS, WorkerApi
+from controller.api.workers import WorkerApi
 from controller.runtime.clock import DatabaseClock
 from controller.runtime.ids import DrawnIds
 from controller.store import tokens
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 60.0
 SIGNING_KEY = "the-signing-key-of-the-claims"
 POOL_TOKENS = {
-    EVENTS: ("the-token-of-the-event-sources",),
+    SOURCES: ("the-token-of-the-event-sources",),
     "python": ("the-token-of-the-pool-python", "the-token-before-it"),
     "polars": ("the-token-of-the-pool-polars",),
 }
@@ -184,10 +185,9 @@ def open_doors(database: Database) -> Iterator[Doors]:
         grants = Grants(revisions, ClaimTokens(SIGNING_KEY.encode()))
         protocol = WorkerProtocol(pool, deps.clock, grants, deps.wake)
         reporting = Reporting(pool, deps.clock, revisions, grants, deps.wake, lambda sends: None)
-        workers = WorkerApi(protocol, reporting, shared, pool, deps.wake)
-        server = app.Server(
-            app.build([*workers.routes(), *resource_routes(deps)], lambda: None, lambda: None), "127.0.0.1", 0
-        )
+        workers = WorkerApi(protocol, reporting, shared)
+        routes = [*workers.routes(), *EventSources(deps, shared).routes(), *resource_routes(deps)]
+        server = app.Server(app.build(routes, lambda: None, lambda: None), "127.0.0.1", 0)
         workers.start()
         server.start()
         world.url = f"http://127.0.0.1:{server.port}"

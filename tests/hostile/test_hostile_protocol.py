@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller.api.workers import EVENTS
+from controller.api.sources import SOURCES
 from tests.hostile.hostile_world import POOL_TOKENS
 
 if TYPE_CHECKING:
@@ -97,21 +97,36 @@ def test_what_is_no_request(unchanged: Doors, path: str, body: Any, code: int) -
         pytest.param(b"\xff", 400, id="no UTF-8"),
         pytest.param(b"NaN", 400, id="NaN"),
         pytest.param(b" " * (9 * MIB), 413, id="9 MiB"),
-        pytest.param({"detail": {"taskArn": "\0", "lastStatus": "STOPPED"}}, 400, id="NUL in a task"),
-        pytest.param({"detail": {"taskArn": "t" * MIB, "lastStatus": "STOPPED"}}, 400, id="a task of 1 MiB"),
-        pytest.param({"detail": {"taskArn": 5, "lastStatus": "STOPPED"}}, 202, id="a number for a task"),
-        pytest.param({"detail": {"taskArn": "none", "lastStatus": ["STOPPED"]}}, 202, id="a list for a status"),
+        pytest.param({"type": "ecs", "detail": {"taskArn": "\0", "lastStatus": "STOPPED"}}, 400, id="NUL in a task"),
         pytest.param(
-            {"detail": {"taskArn": "'; DROP TABLE run; --", "lastStatus": "STOPPED"}}, 202, id="SQL for a task"
+            {"type": "ecs", "detail": {"taskArn": "t" * MIB, "lastStatus": "STOPPED"}}, 413, id="a task of 1 MiB"
         ),
-        pytest.param({"detail-type": {"Scheduled": "Event"}, "detail": []}, 202, id="no types fit"),
-        pytest.param([1], 202, id="a list"),
+        pytest.param({"type": "ecs", "detail": {"taskArn": "t" * 600, "lastStatus": "STOPPED"}}, 400, id="a long task"),
+        pytest.param({"type": "ecs", "detail": {"taskArn": 5, "lastStatus": "STOPPED"}}, 400, id="a number for a task"),
+        pytest.param(
+            {"type": "ecs", "detail": {"taskArn": "x", "lastStatus": ["STOPPED"]}}, 202, id="a list for a status"
+        ),
+        pytest.param({"type": "ecs", "detail": "x"}, 202, id="no detail"),
+        pytest.param(
+            {"type": "ecs", "detail": {"taskArn": "'; DROP TABLE run; --", "lastStatus": "STOPPED"}},
+            202,
+            id="SQL for a task",
+        ),
+        pytest.param({"type": ["cron"]}, 400, id="a list for a type"),
+        pytest.param({"type": "cron", "dag": 5}, 400, id="a number for a DAG"),
+        pytest.param({"type": "cron", "dag": "'; DROP TABLE run; --"}, 202, id="SQL for a DAG"),
+        pytest.param({"type": "webhook", "path": "x", "key": "k" * 201, "body": {}}, 400, id="a long key"),
+        pytest.param({"type": "webhook", "path": {"$ne": 1}, "key": "k", "body": {}}, 400, id="an object for a path"),
+        pytest.param({"type": "webhook", "path": "%00", "key": "k", "body": {}}, 404, id="nobody listens"),
+        pytest.param({"type": "webhook", "path": "x", "key": "\0", "body": {}}, 400, id="NUL in a key"),
+        pytest.param({"detail-type": {"Scheduled": "Event"}, "detail": []}, 400, id="no types fit"),
+        pytest.param([1], 400, id="a list"),
         pytest.param(None, 400, id="no body"),
     ],
 )
 def test_events(unchanged: Doors, event: Any, code: int) -> None:
-    """An event only says where to look, so one that says nothing is taken and forgotten."""
-    answer = unchanged.work("/v1/events", event, token=POOL_TOKENS[EVENTS][0])
+    """An event only says where to look, so one that names nothing of ours is taken and forgotten."""
+    answer = unchanged.work("/v1/events", event, token=POOL_TOKENS[SOURCES][0])
     assert answer.status_code == code, answer.text[:300]
     unchanged.discreet(answer)
     assert code == 202 or answer.json()["message"]

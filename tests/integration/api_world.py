@@ -14,6 +14,8 @@ from psycopg_pool import ConnectionPool
 from controller.api import app
 from controller.api.endpoint import ApiDeps
 from controller.api.resources import resource_routes
+from controller.api.sources import EventSources
+from controller.api.tokens import SharedTokens
 from controller.runtime.clock import DatabaseClock
 from controller.runtime.ids import DrawnIds
 from controller.store import tokens
@@ -49,6 +51,13 @@ def dataset(name: str, *columns: tuple[str, str], tier: str = "hot", **spec: Any
 
 
 DIAMOND = dag("diamond", task("a"), task("b", ["a"]), task("c", ["a"]), task("d", ["b", "c"]))
+
+
+class KnownSecrets:
+    """Every secret's current and previous value."""
+
+    def values(self, name: str) -> tuple[str, ...]:
+        return (f"{name}-token", f"old-{name}-token")
 
 
 @dataclass
@@ -152,8 +161,11 @@ def running(database: Database) -> Iterator[World]:
         with pool.connection() as connection:
             for role in ("viewer", "operator", "admin"):
                 tokens.ensure_token(connection, f"{role}-token", role, role, clock.now(connection))
-        routes = resource_routes(ApiDeps(pool, clock, DrawnIds(), woken.extend, objects))
-        server = app.Server(app.build(routes, lambda: None, lambda: None), "127.0.0.1", 0)
+        deps = ApiDeps(pool, clock, DrawnIds(), woken.extend, objects)
+        sources = EventSources(deps, SharedTokens(KnownSecrets(), str, clock.monotonic))
+        server = app.Server(
+            app.build([*sources.routes(), *resource_routes(deps)], lambda: None, lambda: None), "127.0.0.1", 0
+        )
         server.start()
         try:
             yield World(f"http://127.0.0.1:{server.port}", pool, objects, woken)

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.aws.ecs import ServiceCounts
+from controller.aws.functions import FailedInvocation
 from controller.aws.sqs import DeadLetter, QueueCounts
-from controller.errors import Transient
+from controller.errors import Throttled, Transient
 from crds.names import deduplication_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.diff.pools import StoppedTask
-    from crds.protocol import Message
+    from crds.protocol import Invocation, Message
+    from crds.reasons import Reason
     from tests.integration.core_parts import Hooks
 
 DEDUPLICATED_FOR = 300.0
@@ -130,6 +132,44 @@ class MemoryQueues:
     def _up(self) -> None:
         if self.down:
             raise Transient("SQS does not answer")
+
+
+@dataclass
+class MemoryFunctions:
+    """Lambda functions: what was invoked and not yet run, and what Lambda gave up."""
+
+    hooks: Hooks
+    invoked: list[tuple[str, Invocation]] = field(default_factory=list)
+    given_up: list[FailedInvocation] = field(default_factory=list)
+    throttled: bool = False
+    """Lambda takes no invocation."""
+
+    def invoke(self, function: str, invocations: Sequence[Invocation]) -> list[Invocation]:
+        self.hooks.point("invoke")
+        if self.throttled:
+            raise Throttled("TooManyRequestsException")
+        self.invoked += [(function, invocation) for invocation in invocations]
+        self.hooks.point("invoked")
+        return list(invocations)
+
+    def failures(self) -> list[FailedInvocation]:
+        return self.given_up[:10]
+
+    def discard(self, failures: Sequence[FailedInvocation]) -> None:
+        gone = {failure.handle for failure in failures}
+        self.given_up = [failure for failure in self.given_up if failure.handle not in gone]
+
+    # What Lambda does.
+
+    def take(self) -> list[Invocation]:
+        """Return what was invoked, and forget it."""
+        taken, self.invoked = self.invoked, []
+        return [invocation for _, invocation in taken]
+
+    def fail(self, invocation: Invocation, reason: Reason, message: str = "it failed") -> None:
+        """Put an invocation where the controller looks for failures."""
+        handle = f"{invocation.attempt}.{invocation.delivery}.{len(self.given_up)}"
+        self.given_up.append(FailedInvocation(handle, invocation, reason, message))
 
 
 @dataclass

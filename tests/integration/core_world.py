@@ -22,6 +22,8 @@ from controller.api.upsert import upsert
 from controller.diff.retry import TaskRule, reopen
 from controller.informers.timers import Timers
 from controller.reconcilers.dags import DagReconciler
+from controller.reconcilers.delivery import Delivery
+from controller.reconcilers.invocations import Invocations
 from controller.reconcilers.pools import PoolReconciler
 from controller.reconcilers.queues import QueueReconciler
 from controller.reconcilers.runs import RunReconciler
@@ -38,7 +40,7 @@ from crds.protocol import ClaimRequest, DatasetWrite, Grant, HeartbeatRequest, M
 from crds.reasons import Reason
 from tests.integration.core_invariants import Invariants
 from tests.integration.core_parts import CountedIds, Hooks, OneConnection, VirtualClock
-from tests.integration.core_queues import MemoryQueues, MemoryServices
+from tests.integration.core_queues import MemoryFunctions, MemoryQueues, MemoryServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -74,6 +76,7 @@ class World:
         self.clock = VirtualClock()
         self.ids = CountedIds()
         self.queues = MemoryQueues(self.clock.monotonic, self.hooks)
+        self.functions = MemoryFunctions(self.hooks)
         self.services = MemoryServices()
         self.database = OneConnection(database.conninfo, self.hooks)
         # The test's own looks pass no point, and see only what is committed.
@@ -92,7 +95,7 @@ class World:
         database = cast("ConnectionPool", self.database)
         revisions, clock = Revisions(), self.clock
         self.workqueues = {kind: Workqueue(kind, clock.monotonic) for kind in Kind}
-        self.sender = Sender(database, clock, self.queues)
+        self.sender = Sender(database, clock, Delivery(self.queues, self.functions))
         self.revisions = revisions
         self.timers = Timers(database, clock, self.wake, lambda: True)
         grants = Grants(revisions, ClaimTokens(b"key"))
@@ -108,6 +111,7 @@ class World:
             ).reconcile,
             Kind.QUEUE: QueueReconciler(database, clock, revisions, self.queues, self.sender, self.wake).reconcile,
         }
+        self.invocations = Invocations(database, clock, revisions, self.functions, self.sender, self.wake)
         self.reconcile: Mapping[Kind, Callable[[Sequence[Key]], Mapping[Key, Result]]] = looks
 
     def close(self) -> None:
@@ -363,7 +367,7 @@ class World:
 
     def queue(self, pool: str = "python") -> str:
         """Return the name of a pool's queue."""
-        return pools.by_name(self.eyes, "default", [pool])[pool].queue
+        return pools.by_name(self.eyes, "default", [pool])[pool].queue()
 
     def events(self, reason: str) -> list[str]:
         """Return the messages of events with a reason."""

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from controller import main
 from controller.main import Dispatcher
+from controller.reconcilers.delivery import Delivery
 from controller.reconcilers.sender import Sender
 from controller.runtime import leader
 from controller.runtime.clock import DatabaseClock
@@ -27,7 +28,7 @@ from controller.runtime.loop import Loop, Result
 from controller.runtime.workqueue import Workqueue
 from controller.settings import Settings
 from tests.integration.core_parts import Hooks, dag, pool, task
-from tests.integration.core_queues import MemoryQueues, MemoryServices
+from tests.integration.core_queues import MemoryFunctions, MemoryQueues, MemoryServices
 from tests.integration.core_world import World
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_t17_a_queue_that_never_answers_holds_up_no_other(world: World, database
     hanging = Hanging()
     queues = HangingQueues(time.monotonic, Hooks(), hanging={world.queue("stuck"): hanging})
     with ConnectionPool(database.conninfo, kwargs={"options": "-c search_path=setpoint"}, min_size=2) as connections:
-        sender = Sender(connections, DatabaseClock(), queues)
+        sender = Sender(connections, DatabaseClock(), Delivery(queues, MemoryFunctions(Hooks())))
         sender.start()
         try:
             sender.send(sent)
@@ -164,7 +165,9 @@ def dispatcher(database: Database) -> Iterator[tuple[Dispatcher, HangingServices
     services.door = Hanging()
     queues = MemoryQueues(time.monotonic, Hooks())
     secrets = cast("Any", KnownSecrets())
-    outside = main.World(queues, services, secrets, MemoryStore(), DatabaseClock(), DrawnIds())
+    outside = main.World(
+        queues, MemoryFunctions(Hooks()), services, secrets, MemoryStore(), DatabaseClock(), DrawnIds()
+    )
     made = Dispatcher(Settings(dsn=database.conninfo, object_store="memory://", port=0), outside)
     made.start()
     yield made, services

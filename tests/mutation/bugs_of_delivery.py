@@ -6,7 +6,7 @@ from tests.mutation.mutant import Mutant
 from tests.mutation.planting import InFunction, InText
 
 _DELIVER = "controller.reconcilers.sender:Sender.deliver"
-_SEND = "sent = {(m.attempt, m.delivery) for queue, sends in chunks for m in self._send(queue, sends)}"
+_SEND = "sent = {(m.attempt, m.delivery) for pool, sends in chunks for m in self._send(pool, sends)}"
 _DECIDE = "controller.diff.claims:decide"
 _FENCES = "controller.store.fences"
 _TESTS = "tests/integration/test_core_delivery.py"

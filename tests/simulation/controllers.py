@@ -15,6 +15,8 @@ from controller.main import Dispatcher
 from controller.runtime.wakes import Wakes, decode, encode
 from controller.runtime.workqueue import Workqueue
 from controller.settings import Settings
+from tests.integration.core_parts import Hooks
+from tests.integration.core_queues import MemoryFunctions
 from tests.simulation.database import Door
 from tests.simulation.ecs import EcsDoor
 from tests.simulation.fibers import Process
@@ -103,6 +105,7 @@ class Controller:
         world, clock = self._world, DatabaseClock(self._world)
         outside = controller.main.World(
             queues=SqsDoor(world.sqs, world.faults, self.door.point),
+            functions=MemoryFunctions(Hooks()),
             services=EcsDoor(world, self.door.point),
             secrets=cast("Any", SimpleNamespace(values=lambda _: ["secret"])),
             objects=None,
@@ -120,7 +123,7 @@ class Controller:
         server = SimpleNamespace(build=lambda *_: None, Server=lambda *_: idle)
         main = controller.main
         return [
-            (main, "_pool", lambda *_, **__: self.door),
+            (main, "make_pool", lambda *_, **__: self.door),
             (main, "Leader", self._leader),
             (main, "Wakes", self._sorted_wakes),
             (main, "Workqueue", lambda name: Workqueue(name, lambda: self._world.fibers.now)),

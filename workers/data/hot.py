@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from crds.login import DatabaseAuth, credentials
 from crds.protocol import DatasetRef, DatasetWrite
 from crds.reasons import Reason
 from workers.data.copy import copy_in, copy_out
@@ -39,8 +40,11 @@ _DUPLICATES: LiteralString = """
 class HotData:
     """One attempt's access to the hot tables, by at most one connection."""
 
-    def __init__(self, conninfo: str | None, attempt: str, token: str) -> None:
+    def __init__(
+        self, conninfo: str | None, attempt: str, token: str, auth: DatabaseAuth = DatabaseAuth.PASSWORD
+    ) -> None:
         self._conninfo = conninfo
+        self._auth = auth
         self._attempt = attempt
         self._token = token
         self._connection: psycopg.Connection | None = None
@@ -128,6 +132,7 @@ class HotData:
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
                 application_name=f"setpoint {self._attempt}"[:63],
+                **credentials(self._conninfo, self._auth),
             )
             self._connection.execute("SET TimeZone = 'UTC'")
         return self._connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from crds.dag import IngestTask, PolarsTask, PythonTask
+from crds.dag import IngestTask, LambdaTask, PolarsTask, PythonTask
 from workers.operators import ingest, polars, python
 from workers.operators.work import open_work
 
@@ -19,7 +19,7 @@ def run(grant: Grant, services: Services) -> Result:
         match work.task:
             case PolarsTask():
                 polars.run(work, work.task)
-            case PythonTask():
+            case PythonTask() | LambdaTask():
                 python.run(work, work.task)
             case IngestTask():
                 ingest.run(work, work.task)

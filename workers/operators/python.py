@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from workers.operators.entrypoint import call, load
 
 if TYPE_CHECKING:
-    from crds.dag import PythonTask
+    from crds.dag import LambdaTask, PythonTask
     from workers.operators.work import Work
 
 
-def run(work: Work, task: PythonTask) -> None:
+def run(work: Work, task: PythonTask | LambdaTask) -> None:
     """Call the entrypoint; a returned dict joins the outputs, any other value becomes the output `result`."""
     context = work.context
     function = load(task.with_.entrypoint, work.services.bundle)

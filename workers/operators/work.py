@@ -40,7 +40,7 @@ class Work:
 def open_work(grant: Grant, services: Services) -> Iterator[Work]:
     """Open one attempt's work; its database connection, if it needs one, lives as long."""
     task = _task(grant)
-    hot = HotData(services.hot, grant.attempt, grant.token)
+    hot = HotData(services.hot, grant.attempt, grant.token, services.hot_auth)
     try:
         inputs = Inputs(grant, services, hot)
         outputs = Outputs(grant, services, hot)

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-_ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
+REGION = "us-east-1"
+_ARN = f"arn:aws:lambda:{REGION}:000000000000:function:"
 
 
 class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +22,12 @@ class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: float = 3.0
     memory: int = 128
     env: dict[str, str] = {}
+    event_retries: int = 2
+    """How often a failed asynchronous invocation is repeated."""
+    event_seconds: float = 6 * 3600
+    """How long an asynchronous invocation may wait to begin."""
+    on_failure: str | None = None
+    """The URL of the SQS queue that takes a record of each asynchronous invocation that is given up."""
 
     @property
     def arn(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.local.awsjson import AwsError
+from controller.local.lambda_.destination import GivenUp, tell
 from controller.local.lambda_.function import failure
 from controller.local.lambda_.instance import Call, Instance
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _EVENTS_LIMIT = 1_000
-_EVENT_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +66,45 @@ class Pool:
         await asyncio.gather(*(instance.stop() for instance in self._all))
 
     async def _try(self, call: Call) -> None:
-        for number in range(1, _EVENT_TRIES + 1):
-            outcome = await self._invoke(call)
+        """Run an asynchronous call, again if it fails, until it is too old or was tried too often."""
+        expires = asyncio.get_running_loop().time() + self.function.event_seconds
+        tries = self.function.event_retries + 1
+        for number in range(1, tries + 1):
+            try:
+                async with asyncio.timeout_at(expires):
+                    await self._room.acquire()
+            except TimeoutError:
+                await self._give_up(call, GivenUp("EventAgeExceeded", number - 1))
+                return
+            try:
+                outcome = await self._run(call)
+            finally:
+                self._room.release()
             if not outcome.failed:
                 return
             _LOG.warning("try %d of %s, request %s, failed", number, self.function.name, call.id)
-            if number < _EVENT_TRIES:
-                await asyncio.sleep(self._limits.retry_seconds * number)
+            if number == tries:
+                await self._give_up(call, GivenUp("RetriesExhausted", number, outcome))
+                return
+            await asyncio.sleep(self._limits.retry_seconds * number)
+
+    async def _give_up(self, call: Call, why: GivenUp) -> None:
+        if self.function.on_failure is not None:
+            await tell(self.function, call, why)
 
     async def _invoke(self, call: Call) -> Outcome:
         async with self._room:
-            try:
-                instance = await self._take()
-            except OSError as error:
-                return failure("Runtime.InvalidEntrypoint", f"RequestId: {call.id} Error: {error}")
-            try:
-                return await instance.invoke(call)
-            finally:
-                self._put_back(instance)
+            return await self._run(call)
+
+    async def _run(self, call: Call) -> Outcome:
+        try:
+            instance = await self._take()
+        except OSError as error:
+            return failure("Runtime.InvalidEntrypoint", f"RequestId: {call.id} Error: {error}")
+        try:
+            return await instance.invoke(call)
+        finally:
+            self._put_back(instance)
 
     async def _take(self) -> Instance:
         while self._idle:

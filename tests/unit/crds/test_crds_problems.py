@@ -92,12 +92,12 @@ SHAPE = [
     ),
     pytest.param(
         tasks("name: a, runtime: pyton, with: {entrypoint: 'a:b'}"),
-        ['5: spec.tasks[0].runtime: "pyton" is not one of polars, python, ingest; did you mean "python"?'],
+        ['5: spec.tasks[0].runtime: "pyton" is not one of polars, python, ingest, lambda; did you mean "python"?'],
         id="unknown runtime",
     ),
     pytest.param(
         tasks("name: a"),
-        ["5: spec.tasks[0].runtime: missing field; one of polars, python, ingest"],
+        ["5: spec.tasks[0].runtime: missing field; one of polars, python, ingest, lambda"],
         id="no runtime",
     ),
     pytest.param(
@@ -189,7 +189,7 @@ def test_all_problems_come_at_once() -> None:
         '8: spec.tasks[1].priority: must be a whole number, not "high"',
         '8: spec.tasks[1].pool: unknown pool "nowhere"',
         "9: spec.tasks[2].needs: tasks need each other: c -> d -> c",
-        '10: spec.tasks[3].runtime: "pyton" is not one of polars, python, ingest; did you mean "python"?',
+        '10: spec.tasks[3].runtime: "pyton" is not one of polars, python, ingest, lambda; did you mean "python"?',
     ]
 
 

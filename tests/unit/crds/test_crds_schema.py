@@ -146,7 +146,7 @@ def test_a_definition_holds_the_fields_of_every_runtime() -> None:
     task = dags["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["tasks"][
         "items"
     ]
-    assert task["properties"]["runtime"]["enum"] == ["polars", "python", "ingest"]
+    assert task["properties"]["runtime"]["enum"] == ["polars", "python", "ingest", "lambda"]
     assert {"sql", "entrypoint", "http", "args"} <= set(task["properties"]["with"]["properties"])
     assert task["required"] == ["name", "runtime", "with"]
     assert dags["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["params"][FREE]

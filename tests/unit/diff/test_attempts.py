@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from controller.actions import AttemptAction, Close, Postpone, Redeliver, RequestCancel, Send, TaskKey
-from controller.diff.attempts import CANCEL_GRACE, LiveAttempt, QueueEvidence, check, dead_letter, lost
+from controller.diff.attempts import (
+    CANCEL_GRACE,
+    LiveAttempt,
+    QueueEvidence,
+    check,
+    dead_letter,
+    failed_invocation,
+    lost,
+)
 from crds.names import AttemptId, RunUid
 from crds.phases import ATTEMPT_TRANSITIONS, AttemptPhase
 from crds.reasons import Reason
@@ -197,3 +205,60 @@ def test_lost(evidence: QueueEvidence, expected: bool) -> None:
 )
 def test_dead_letter(seen: LiveAttempt, delivery: int, strikes: int, expected: AttemptAction | None) -> None:
     assert dead_letter(seen, delivery, strikes, NOW - HOUR) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "delivery", "reason", "strikes", "expected"),
+    [
+        pytest.param(
+            attempt(A.RUNNING),
+            1,
+            Reason.OUT_OF_MEMORY,
+            0,
+            Close(ID, AttemptPhase.RUNNING, AttemptPhase.LOST, Reason.OUT_OF_MEMORY, "why"),
+            id="running: lost with its reason",
+        ),
+        pytest.param(
+            attempt(A.RUNNING), 1, Reason.THROTTLED, 0, None, id="running: an expired repetition means nothing"
+        ),
+        pytest.param(attempt(A.RUNNING), 2, Reason.FUNCTION_FAILED, 0, None, id="another delivery"),
+        pytest.param(
+            queued(),
+            1,
+            Reason.THROTTLED,
+            3,
+            Redeliver(ID, "p", 1, Reason.THROTTLED, 3),
+            id="throttled: again, not counted",
+        ),
+        pytest.param(
+            queued(),
+            1,
+            Reason.FUNCTION_FAILED,
+            2,
+            Redeliver(ID, "p", 1, Reason.FUNCTION_FAILED, 3),
+            id="died unclaimed: again",
+        ),
+        pytest.param(
+            queued(),
+            1,
+            Reason.FUNCTION_FAILED,
+            3,
+            Close(
+                ID,
+                AttemptPhase.QUEUED,
+                AttemptPhase.UNDELIVERABLE,
+                Reason.UNDELIVERABLE,
+                "4 invocations ended without a claim; the last: why",
+            ),
+            id="died unclaimed too often",
+        ),
+    ],
+)
+def test_failed_invocation(
+    seen: LiveAttempt, delivery: int, reason: Reason, strikes: int, expected: AttemptAction | None
+) -> None:
+    assert failed_invocation(seen, delivery, reason, "why", strikes) == expected
+
+
+def test_an_invocation_that_nobody_claimed_in_time_is_gone() -> None:
+    assert lost(NOW, QueueEvidence(invoked=True))

@@ -115,3 +115,9 @@ def test_no_history_spends_more_than_its_budgets(history: list[AttemptPhase], li
             KEY, T.ACTIVE, attempts + 1, retries, step.user_failures, step.infrastructure_failures, step.evictions
         )
     assert attempts <= limit + infrastructure + FREE_EVICTIONS + 1
+
+
+def test_archived_data_is_nobodys_mistake() -> None:
+    step = settle(facts(1, 1), Ended(A.FAILED, Reason.ARCHIVED, "restore it", "Archived"), NOW)
+    assert (step.phase, step.reason, step.message) == (T.FAILED, Reason.ARCHIVED, "restore it")
+    assert (step.user_failures, step.infrastructure_failures) == (1, 1)

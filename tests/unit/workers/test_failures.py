@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from crds.protocol import MAX_ERROR_BYTES, MAX_OUTPUTS_BYTES
+from crds.reasons import Reason
 from workers.execution import _plain
 from workers.failures import describe
 from workers.task import TaskFailed
@@ -81,3 +82,15 @@ def test_refused(value: Any, kind: str) -> None:
         _plain("Output", value)
 
     assert caught.value.kind == kind
+
+
+def test_a_read_of_archived_data_says_how_to_restore_it() -> None:
+    """The text is what Polars says of S3's answer."""
+    said = (
+        "object-store error: … 403 Forbidden: <Error><Code>InvalidObjectState</Code><Message>The operation is not valid "
+        "for the object's storage class</Message></Error> (path: s3://data/cold/default/flights/a.parquet)"
+    )
+    error = describe(raised(PermissionError(said)), None)
+    assert (error.reason, error.kind) == (Reason.ARCHIVED, "Archived")
+    assert "--bucket data --key 'cold/default/flights/a.parquet'" in error.message
+    assert "setpoint retry" in error.message
