@@ -16,7 +16,7 @@ LAMBDA_TIMEOUT = timedelta(minutes=14)
 """How long a function may run: Lambda ends it after 15 minutes, and it must still report."""
 MODULE_FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 RELATIVE_FILE = r"^[\w][\w./-]*$"
-WEBHOOK_PATH = r"^[a-z0-9]+(-[a-z0-9]+)*(/[A-Za-z0-9._~-]+)*$"
+WEBHOOK_PATH = r"^[a-z0-9]+(-[a-z0-9]+)*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$"
 
 Entrypoint = Annotated[
     str, Field(pattern=MODULE_FUNCTION, max_length=200, description="module:function of the DAG's folder.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -147,8 +148,17 @@ class Client:
         parts = urlsplit(self.target.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise CliError(f"{self._address!r} (from {self.target.origin}) is no http address; correct it")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname, parts.port, timeout=timeout), parts.path.rstrip("/")
+        prefix = parts.path.rstrip("/")
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout), prefix
+        name = self.target.server_name or parts.hostname
+        return _NamedConnection(parts.hostname, parts.port, name, self._trust(), timeout), prefix
+
+    def _trust(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self.target.authority:
+            context.load_verify_locations(cadata=self.target.authority)
+        return context
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         return UnreachableError(
@@ -160,6 +170,20 @@ class Client:
     def _address(self) -> str:
         """The address without the password that it may hold."""
         return _PASSWORD.sub("//", self.target.url)
+
+
+class _NamedConnection(http.client.HTTPSConnection):
+    """A connection to a server whose certificate may name it otherwise than its address does."""
+
+    def __init__(self, host: str, port: int | None, name: str, trust: ssl.SSLContext, timeout: float) -> None:
+        super().__init__(host, port, timeout=timeout, context=trust)
+        self._name = name
+        self._trust = trust
+
+    def connect(self) -> None:
+        """Connect, and check the certificate by its own name."""
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name)
 
 
 def _quoted(part: str) -> str:

@@ -91,8 +91,9 @@ def root(
 ) -> None:
     """Declare pipelines; a controller keeps making the world match.
 
-    SETPOINT_URL and SETPOINT_TOKEN choose the system; otherwise the nearest .setpoint/context.json, which `setpoint up`
-    writes. Exit codes: 0 yes, 1 no (a failed run, a difference), 2 usage, 3 nobody answers, 4 refused.
+    SETPOINT_URL and SETPOINT_TOKEN choose the system, or SETPOINT_CONTEXT names one that `setpoint deploy` made;
+    otherwise the nearest .setpoint/context.json, which `setpoint up` writes. Exit codes: 0 yes, 1 no (a failed run, a
+    difference), 2 usage, 3 nobody answers, 4 refused.
     """
     GLOBALS.namespace, GLOBALS.output = namespace, output
 

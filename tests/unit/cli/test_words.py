@@ -75,6 +75,16 @@ def test_the_target_is_the_environment_then_the_nearest_file(tmp_path: Path) -> 
         find_target({}, below)
 
 
+def test_a_context_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(CliError, match="setpoint deploy --env dev"):
+        find_target({"SETPOINT_CONTEXT": "dev"}, tmp_path)
+    file = tmp_path / ".setpoint" / "contexts" / "dev.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"url": "https://h", "token": "t", "authority": "PEM", "serverName": "n"}')
+    found = find_target({"SETPOINT_CONTEXT": "dev"}, tmp_path)
+    assert found == Target("https://h", "t", str(file), "PEM", "n")
+
+
 @pytest.mark.parametrize(
     ("needs", "lines"),
     [
