@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from crds.meta import Condition, ConditionStatus
 from crds.phases import FINAL_RUN, FINAL_TASK, AttemptPhase, RunPhase, TaskPhase
+from crds.pool import Runtime
 from crds.reasons import Reason
 
 if TYPE_CHECKING:
@@ -239,6 +240,8 @@ def _times(seen: ObservedTask) -> tuple[datetime | None, ...]:
 def _pool_ready(stored: Stored, seen: ObservedPool) -> tuple[ConditionStatus, Reason, str]:
     if stored.spec.get("suspend"):
         return FALSE, Reason.SUSPENDED, "no task is admitted to it"
+    if stored.spec.get("runtime") == Runtime.LAMBDA:
+        return TRUE, Reason.READY, "its attempts are invocations of a function"
     if seen.observed_at is None:
         return UNKNOWN, Reason.UNKNOWN, "the controller has not looked at it yet"
     if seen.desired is None:

@@ -19,6 +19,7 @@ ADMIN_TOKEN = "setpoint/admin-token"  # noqa: S105 - the name of a secret
 SIGNING_KEY = "setpoint/signing-key"
 POOL_TOKENS = "setpoint/pools/"
 EVENTS_TOKEN = "setpoint/events-token"  # noqa: S105 - the name of a secret
+WEBHOOK_SECRETS = "setpoint/webhooks/"
 _LOGINS = "setpoint/logins/"
 
 
@@ -112,14 +113,16 @@ class LocalSecrets:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._values: dict[str, object] = {}
-        if layout.secrets.exists():
-            self._values = yaml.safe_load(layout.secrets.read_text(encoding="utf-8")) or {}
 
     def get(self, name: str) -> str:
         """Return a secret, drawing it at the first time."""
         if name not in self._values:
-            self._values[name] = secrets.token_urlsafe(24)
-            write_private(self._layout.secrets, yaml.safe_dump(self._values).encode())
+            # People write their own secrets to the same file meanwhile.
+            if self._layout.secrets.exists():
+                self._values = yaml.safe_load(self._layout.secrets.read_text(encoding="utf-8")) or {}
+            if name not in self._values:
+                self._values[name] = secrets.token_urlsafe(24)
+                write_private(self._layout.secrets, yaml.safe_dump(self._values).encode())
         return str(self._values[name])
 
     def login(self, name: str) -> str:

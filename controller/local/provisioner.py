@@ -11,10 +11,10 @@ import psycopg
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from controller.local.layout import POOL_TOKENS, Layout, LocalSecrets, write_private
+from controller.local.layout import POOL_TOKENS, WEBHOOK_SECRETS, Layout, LocalSecrets, write_private
 from controller.reconcilers.pools import service_name
 from controller.runtime.background import Background
-from controller.store import pools
+from controller.store import pools, resources
 from crds.names import dead_letter_name
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Provisioner(Background):
         since = 0.0
         while not self.stopping.wait(LOOK_EVERY):
             found = list(pools.read(connection).values())
+            for prefix in resources.webhook_prefixes(connection):
+                self._secrets.get(f"{WEBHOOK_SECRETS}{prefix}")
             now = (found, self._servers())
             if now != seen or time.monotonic() - since > LOOK_ANYWAY:
                 self.provision(found)

@@ -22,9 +22,11 @@ from controller.local.layout import (
     ADMIN_TOKEN,
     DATABASE,
     DISPATCHER,
+    EVENTS_TOKEN,
     MIGRATOR,
     POOL_TOKENS,
     SIGNING_KEY,
+    WEBHOOK_SECRETS,
     WORKER,
     Layout,
     LocalSecrets,
@@ -79,6 +81,7 @@ class System:
         self.url = ""
         self.token = ""
         self.examples_url = ""
+        self.hooks_url = ""
 
     def __enter__(self) -> Self:
         try:
@@ -202,17 +205,24 @@ class System:
             return
         token = f"{POOL_TOKENS}{OPERATOR_POOL}"
         secrets.get(token)
-        environment = {
+        operator = {
             **aws,
             "SETPOINT_URL": self.url,
             "SETPOINT_OBJECT_STORE": self.layout.objects.as_uri(),
             "SETPOINT_POOL": OPERATOR_POOL,
             "SETPOINT_POOL_TOKEN_SECRET": token,
         }
+        webhook = {
+            **aws,
+            "SETPOINT_URL": self.url,
+            "SETPOINT_EVENTS_TOKEN_SECRET": EVENTS_TOKEN,
+            "SETPOINT_WEBHOOK_SECRET_PREFIX": WEBHOOK_SECRETS,
+        }
         failures = f"{aws['AWS_ENDPOINT_URL_SQS']}/{ACCOUNT}/{LAMBDA_FAILURES}"
-        functions.declare(self.layout.functions, environment, failures)
+        functions.declare(self.layout.functions, operator, webhook, failures)
         arguments = (f"--port={port}", f"--functions={self.layout.functions}", f"--logs-dir={self.layout.logs}")
         supervisor.keep(Program("lambda", "controller.local.lambda_", arguments))
+        self.hooks_url = f"http://{HOST}:{port}/hooks"
 
     def _start_examples_and_watch(self, supervisor: Supervisor, examples: int) -> None:
         supervisor.keep(Program("examples", "controller.local.examples", (f"--port={examples}",)))

@@ -68,6 +68,8 @@ def _greet(system: System, dags: Path) -> None:
     _say(f"  DAGs            {dags}/ ({watched if dags.is_dir() else missing})")
     _say(f"  data, logs      {system.layout.root}")
     _say(f"  example data    {system.examples_url}")
+    if system.hooks_url:
+        _say(f"  webhooks        {system.hooks_url}/… (their secrets: setpoint/webhooks/… in {system.layout.secrets})")
     _say("Beside it:  setpoint get dags · setpoint trigger flights --wait · setpoint events -w")
     _say("Ctrl-C stops all of it.")
 

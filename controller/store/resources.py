@@ -96,6 +96,12 @@ _LISTENING: LiteralString = """
      LIMIT %(limit)s
 """
 
+_PREFIXES: LiteralString = """
+    SELECT DISTINCT split_part(trigger->'webhook'->>'path', '/', 1)
+      FROM resource CROSS JOIN LATERAL jsonb_array_elements(spec->'triggers') AS trigger
+     WHERE kind = 'Dag' AND spec ? 'triggers'
+"""
+
 _HAS_RUNS: LiteralString = "SELECT count(*) FROM (SELECT FROM run WHERE dag_uid = %(uid)s LIMIT 1000) AS counted"
 
 _BUSY_POOL: LiteralString = """
@@ -153,6 +159,11 @@ def listening(connection: psycopg.Connection, path: str, limit: int) -> list[Ref
     """Return the Dags that a webhook starts, in name order."""
     trigger = Jsonb([{"webhook": {"path": path}}])
     return [Ref(*row) for row in connection.execute(_LISTENING, {"trigger": trigger, "limit": limit})]
+
+
+def webhook_prefixes(connection: psycopg.Connection) -> set[str]:
+    """Return the first parts of all webhooks' paths, which name their secrets."""
+    return {row[0] for row in connection.execute(_PREFIXES)}
 
 
 def page(connection: psycopg.Connection, kind: str, selection: Selection) -> list[Stored]:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from controller.local.awsjson import AwsError
+from controller.local.lambda_ import gateway
 from controller.local.lambda_.instance import Call
 from controller.local.lambda_.pool import Limits, Pool
 from controller.local.lifeline import Guard
@@ -49,7 +50,8 @@ def make_app(functions: Sequence[Function], logs_dir: Path, limits: Limits) -> S
             return JSONResponse(body, error.status, {"x-amzn-errortype": error.code})
 
     path = "/2015-03-31/functions/{name}/invocations"
-    return Starlette(routes=[Route(path, invoke, methods=["POST"])], lifespan=lifespan)
+    routes = [Route(path, invoke, methods=["POST"]), gateway.route(pools, _request_id)]
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 async def _invoke(pools: dict[str, Pool], request: Request) -> Response:
