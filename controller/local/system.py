@@ -113,24 +113,8 @@ class System:
         secrets.write_context(self.url)
         self._start_aws(supervisor, sqs, ecs)
         self._start_lambda(supervisor, lambda_, aws, secrets)
-        self._say("dispatcher …")
         objects = self.layout.objects.as_uri()
-        environment = {
-            **aws,
-            "SETPOINT_DSN": dsn,
-            "SETPOINT_OBJECT_STORE": objects,
-            "SETPOINT_CLUSTER": CLUSTER,
-            "SETPOINT_PORT": str(api),
-            "SETPOINT_SCALE_POOLS": "true",
-            "SETPOINT_LAMBDA_FAILURES_QUEUE": LAMBDA_FAILURES,
-        }
-        supervisor.keep(Program("dispatcher", "controller.main", environment=environment))
-        until(
-            "the dispatcher answers",
-            lambda: _answers(f"{self.url}/readyz"),
-            START_WITHIN,
-            self._log("dispatcher"),
-        )
+        self._start_dispatcher(supervisor, aws, dsn, api)
         worker = {
             **aws,
             "SETPOINT_URL": self.url,
@@ -197,6 +181,26 @@ class System:
         supervisor.keep(Program("ecs", "controller.local.ecs", arguments))
         for name, port in (("sqs", sqs), ("ecs", ecs)):
             until(f"{name} listens", partial(_listens, port), START_WITHIN, self._log(name))
+
+    def _start_dispatcher(self, supervisor: Supervisor, aws: dict[str, str], dsn: str, port: int) -> None:
+        """Start the dispatcher; return when its API answers."""
+        self._say("dispatcher …")
+        environment = {
+            **aws,
+            "SETPOINT_DSN": dsn,
+            "SETPOINT_OBJECT_STORE": self.layout.objects.as_uri(),
+            "SETPOINT_CLUSTER": CLUSTER,
+            "SETPOINT_PORT": str(port),
+            "SETPOINT_SCALE_POOLS": "true",
+            "SETPOINT_LAMBDA_FAILURES_QUEUE": LAMBDA_FAILURES,
+        }
+        supervisor.keep(Program("dispatcher", "controller.main", environment=environment))
+        until(
+            "the dispatcher answers",
+            lambda: _answers(f"{self.url}/readyz"),
+            START_WITHIN,
+            self._log("dispatcher"),
+        )
 
     def _start_lambda(self, supervisor: Supervisor, port: int, aws: dict[str, str], secrets: LocalSecrets) -> None:
         """Start the local Lambda, if its runtime is installed; without it, lambda tasks wait."""
