@@ -14,7 +14,7 @@ MINUTES ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lint types imports simulate mutants chaos bench unit schemas lock clean
+.PHONY: help install demo up test check lint types imports simulate mutants chaos bench package test-docker unit schemas lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ chaos: $(TESTABLE) ## kill parts of the running system at random for MINUTES=2, 
 
 bench: $(TESTABLE) ## measure W1 to W5 and the rest, beside what others reach
 	@$(BIN)/python -m tests.benchmarks
+
+package: install ## make the Lambda functions' zips in build/lambda
+	@$(BIN)/python -m workers.aws.package --out build/lambda
+
+test-docker: $(TESTABLE) ## build and run the images; starts a Docker engine of its own if none answers (Linux, root)
+	@$(BIN)/python -m tests.images.engine $(BIN)/python -m pytest -q tests/images
 
 unit: $(TESTABLE) ## pass the tests that need no database
 	@$(BIN)/python -m pytest -n $(WORKERS) -q tests/unit tests/architecture

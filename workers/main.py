@@ -56,7 +56,7 @@ def main() -> int:
         sys.stderr.write(f"the worker's settings are wrong: {error}\n")
         return EXIT_SETTINGS
     identity = identify(settings.pool, settings.namespace, Draw())
-    _configure_logging(settings.log_level, identity)
+    configure_logging(settings.log_level, worker=identity.worker, pool=identity.pool)
     worker = build(settings, identity)
     # A handler may run anywhere in this thread, so it takes no lock: it writes one byte.
     stop = Wake()
@@ -72,10 +72,10 @@ def build(settings: Settings, identity: Identity) -> Worker:
     """Return a worker, wired from its settings."""
     clock, draw, metrics = Clock(), Draw(), Metrics()
     registry = Registry(settings.slots)
-    dispatcher = Dispatcher(settings.url, _token(settings, clock), settings.api_ca)
+    dispatcher = Dispatcher(settings.url, token_source(settings, clock), settings.api_ca)
     scratch = Scratch(settings.cache_dir / "work", identity.worker)
     children = Children(settings.slots, os.environ, metrics)
-    runner = _runner(settings, children, scratch, clock)
+    runner = make_runner(settings, children, scratch, clock)
     reporter = Reporter(identity, dispatcher, registry, metrics, draw)
     slots = Slots(registry, runner, reporter, metrics)
     protection = Protection(os.environ.get("ECS_AGENT_URI"), settings.protection_idle_seconds, clock)
@@ -97,7 +97,8 @@ def build(settings: Settings, identity: Identity) -> Worker:
     )
 
 
-def _runner(settings: Settings, children: Children, scratch: Scratch, clock: Clock) -> Runner:
+def make_runner(settings: Settings, children: Children, scratch: Scratch, clock: Clock) -> Runner:
+    """Return what runs attempts, wired from the settings."""
     objects = open_store(settings.object_store)
     workspace = Workspace(
         bundles=Bundles(objects, settings.cache_dir / "bundles", clock),
@@ -109,7 +110,8 @@ def _runner(settings: Settings, children: Children, scratch: Scratch, clock: Clo
     return Runner(children, workspace, ChunkShipper(objects), clock)
 
 
-def _token(settings: Settings, clock: Clock) -> TokenSource:
+def token_source(settings: Settings, clock: Clock) -> TokenSource:
+    """Return where the pool token comes from."""
     if settings.pool_token is not None:
         return FixedToken(settings.pool_token.get_secret_value())
     name = settings.pool_token_secret or ""
@@ -117,13 +119,15 @@ def _token(settings: Settings, clock: Clock) -> TokenSource:
     return SecretToken(lambda: client.get_secret_value(SecretId=name)["SecretString"], clock)
 
 
-def _configure_logging(level: str, identity: Identity) -> None:
-    def name_worker(_logger: object, _method: str, event: EventDict) -> EventDict:
-        return {**event, "worker": identity.worker, "pool": identity.pool}
+def configure_logging(level: str, **names: str) -> None:
+    """Log lines of JSON, each with the names of this process."""
+
+    def name_process(_logger: object, _method: str, event: EventDict) -> EventDict:
+        return {**event, **names}
 
     structlog.configure(
         processors=[
-            name_worker,
+            name_process,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

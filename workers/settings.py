@@ -6,7 +6,7 @@ import difflib
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,16 +55,30 @@ class Settings(BaseSettings):
         return self
 
 
+class HostSettings(Settings):
+    """What a Lambda function that runs attempts must know: it is invoked, so it has no queue."""
+
+    queue_url: Literal[""] = ""
+
+
+_Kind = TypeVar("_Kind", bound=Settings)
+
+
 def read() -> Settings:
-    """Return the settings in the environment; raise ValueError that names every wrong one."""
-    unknown = _unknown(os.environ)
+    """Return a worker's settings in the environment; raise ValueError that names every wrong one."""
+    return read_as(Settings)
+
+
+def read_as(kind: type[_Kind]) -> _Kind:
+    """Return the settings of a kind of process; raise ValueError as `read` does."""
+    unknown = _unknown(os.environ, kind)
     if unknown:
         raise ValueError("; ".join(unknown))
-    return Settings()
+    return kind()
 
 
-def _unknown(names: Iterable[str]) -> list[str]:
-    known = [PREFIX + field.upper() for field in Settings.model_fields]
+def _unknown(names: Iterable[str], kind: type[Settings]) -> list[str]:
+    known = [PREFIX + field.upper() for field in kind.model_fields]
     problems = []
     for name in sorted(names):
         if name.startswith(PREFIX) and name not in known:

@@ -76,6 +76,16 @@ resource "aws_cloudwatch_log_group" "function" {
   tags              = var.tags
 }
 
+# Lambda takes at most 50 MB with the request itself, and Polars alone is more.
+resource "aws_s3_object" "operator" {
+  #checkov:skip=CKV_AWS_186:The bucket encrypts it with its own KMS key
+  bucket      = var.data_bucket.name
+  key         = "deployments/lambda/operator-${substr(filesha256("${var.lambda_zips}/operator.zip"), 0, 16)}.zip"
+  source      = "${var.lambda_zips}/operator.zip"
+  source_hash = filesha256("${var.lambda_zips}/operator.zip")
+  tags        = var.tags
+}
+
 resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_115:Reserving concurrency is a variable: an account at its first quota of 10 cannot reserve any
   #checkov:skip=CKV_AWS_116:The operator's failures have a destination; a source's event is a hint, repeated by the next tick or resync
@@ -89,7 +99,9 @@ resource "aws_lambda_function" "this" {
   runtime                        = "python3.13"
   architectures                  = ["x86_64"]
   handler                        = each.value.handler
-  filename                       = "${var.lambda_zips}/${each.value.zip}"
+  filename                       = each.key == "operator" ? null : "${var.lambda_zips}/${each.value.zip}"
+  s3_bucket                      = each.key == "operator" ? aws_s3_object.operator.bucket : null
+  s3_key                         = each.key == "operator" ? aws_s3_object.operator.key : null
   source_code_hash               = filebase64sha256("${var.lambda_zips}/${each.value.zip}")
   timeout                        = each.value.timeout
   memory_size                    = each.value.memory

@@ -1,0 +1,1 @@
+"""The Lambda functions: sources of events, and the host of tasks with runtime lambda."""
