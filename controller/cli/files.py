@@ -57,7 +57,11 @@ class InvalidFilesError(CliError):
 
 def read(client: Client, paths: Sequence[str]) -> Source:
     """Read all files; raise InvalidFilesError with every problem of every file."""
-    known = known_resources(client)
+    return load(paths, known_resources(client))
+
+
+def load(paths: Sequence[str], known: Sequence[Resource] | None) -> Source:
+    """Read all files beside the pools and datasets that exist, None if those cannot be told; raise InvalidFilesError."""
     loaded: list[LoadedResource] = []
     problems: list[str] = []
     for path in paths:

@@ -13,8 +13,6 @@ import msgspec
 import yaml
 
 DEFAULT_DATA_DIR = Path(".setpoint")
-MIGRATOR, DISPATCHER, WORKER = "setpoint_migrator", "setpoint_dispatcher", "setpoint_worker_login"
-DATABASE = "setpoint"
 ADMIN_TOKEN = "setpoint/admin-token"  # noqa: S105 - the name of a secret
 SIGNING_KEY = "setpoint/signing-key"
 POOL_TOKENS = "setpoint/pools/"

@@ -15,19 +15,14 @@ import boto3
 import msgspec
 import psycopg
 from botocore.config import Config
-from psycopg import sql
 
 from controller.local import functions
 from controller.local.layout import (
     ADMIN_TOKEN,
-    DATABASE,
-    DISPATCHER,
     EVENTS_TOKEN,
-    MIGRATOR,
     POOL_TOKENS,
     SIGNING_KEY,
     WEBHOOK_SECRETS,
-    WORKER,
     Layout,
     LocalSecrets,
 )
@@ -38,7 +33,8 @@ from controller.local.provisioner import ACCOUNT, LAMBDA_FAILURES, REGION, STOP_
 from controller.local.supervisor import Program, Supervisor, until
 from controller.local.ticker import Ticker
 from controller.store import attempts
-from controller.store.migrate import CONTROLLER_LIMITS, WORKER_LIMITS, ensure_login, migrate
+from controller.store.bootstrap import DATABASE, DISPATCHER, MIGRATOR, WORKER, create_database, ensure_logins
+from controller.store.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,12 +147,11 @@ class System:
         until("Postgres takes connections", lambda: _connects(server), START_WITHIN, self._log("postgres"))
         password = secrets.login(MIGRATOR)
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            _bootstrap(connection, password)
+            create_database(connection, password)
         migrator = server.dsn(MIGRATOR, DATABASE, password)
         migrate(migrator)
         with psycopg.connect(migrator) as connection:
-            ensure_login(connection, DISPATCHER, secrets.login(DISPATCHER), "setpoint_controller", CONTROLLER_LIMITS)
-            ensure_login(connection, WORKER, secrets.login(WORKER), "setpoint_worker", WORKER_LIMITS)
+            ensure_logins(connection, secrets.login(DISPATCHER), secrets.login(WORKER))
         dispatcher = server.dsn(DISPATCHER, DATABASE, secrets.login(DISPATCHER))
         with psycopg.connect(dispatcher, options="-c search_path=setpoint") as connection:
             # The local SQS keeps nothing: what an earlier life had queued is gone, and nobody need wait to find out.
@@ -267,20 +262,6 @@ def _provisioner(
     sqs = session.client("sqs", endpoint_url=aws["AWS_ENDPOINT_URL_SQS"], config=config)
     ecs = session.client("ecs", endpoint_url=aws["AWS_ENDPOINT_URL_ECS"], config=config)
     return Provisioner(dsn, layout, secrets, sqs, ecs, CLUSTER, worker, servers)
-
-
-def _bootstrap(connection: psycopg.Connection, password: str) -> None:
-    """Create the migration login and the database, as an administrator does once on RDS."""
-    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (MIGRATOR,)).fetchone() is None:
-        connection.execute(
-            sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER CREATEROLE PASSWORD {}").format(
-                sql.Identifier(MIGRATOR), sql.Literal(password)
-            )
-        )
-    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(MIGRATOR))
-        )
 
 
 def _port(wanted: int, option: str) -> int:

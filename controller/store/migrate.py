@@ -15,6 +15,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
+from crds.login import DatabaseAuth, credentials
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -39,9 +41,9 @@ CONTROLLER_LIMITS = {
 }
 
 
-def migrate(conninfo: str) -> tuple[str | None, str]:
+def migrate(conninfo: str, auth: DatabaseAuth = DatabaseAuth.PASSWORD) -> tuple[str | None, str]:
     """Run every migration that is missing and return the versions before and after."""
-    with _connect(conninfo) as connection:
+    with _connect(conninfo, auth) as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}"))
         connection.commit()
@@ -51,9 +53,9 @@ def migrate(conninfo: str) -> tuple[str | None, str]:
         return before, head()
 
 
-def check(conninfo: str) -> tuple[str | None, str]:
+def check(conninfo: str, auth: DatabaseAuth = DatabaseAuth.PASSWORD) -> tuple[str | None, str]:
     """Return the database's version and the newest one, changing nothing."""
-    with _connect(conninfo) as connection:
+    with _connect(conninfo, auth) as connection:
         return _current(connection), head()
 
 
@@ -65,7 +67,9 @@ def head() -> str:
     return newest
 
 
-def ensure_login(connection: psycopg.Connection, name: str, password: str, group: str, limits: dict[str, str]) -> None:
+def ensure_login(
+    connection: psycopg.Connection, name: str, password: str | None, group: str, limits: dict[str, str]
+) -> None:
     """Create a login in a group role, or set its password, with the limits that its sessions start with."""
     exists = connection.execute(_ROLE_EXISTS, (name,)).fetchone()
     verb = sql.SQL("ALTER" if exists else "CREATE")
@@ -81,11 +85,11 @@ def ensure_login(connection: psycopg.Connection, name: str, password: str, group
         )
 
 
-def _connect(conninfo: str) -> Connection:
+def _connect(conninfo: str, auth: DatabaseAuth) -> Connection:
     # SQLAlchemy wants a URL; the conninfo itself goes to psycopg untouched.
     engine = create_engine(
         make_url("postgresql+psycopg://"),
-        creator=lambda: psycopg.connect(conninfo),
+        creator=lambda: psycopg.connect(conninfo, **credentials(conninfo, auth)),
         poolclass=NullPool,
     )
     return engine.connect()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 
-from controller.local.layout import DISPATCHER, WORKER
 from controller.local.postgres import Server
+from controller.store.bootstrap import DISPATCHER, WORKER
 
 if TYPE_CHECKING:
     from pathlib import Path
