@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 STOP_WITHIN = 10.0
 PEOPLE_CONNECTIONS = 8
+_ADAPTIVE = Config(retries={"mode": "adaptive", "max_attempts": 3})
 STUCK_AFTER = 120.0
 """A loop that has not looked at its queue for this many seconds makes /healthz fail."""
 RUN_BATCH, DAG_BATCH, POOL_BATCH = 200, 50, 1
@@ -245,7 +246,8 @@ def world(settings: Settings) -> World:
     return World(
         SqsQueues(sqs),
         LambdaFunctions(boto3.client("lambda", config=config), sqs, settings.lambda_failures_queue),
-        EcsServices(boto3.client("ecs", config=config), settings.cluster),
+        # ECS allows few calls a second to all who use the account, so this client slows down by itself when it is throttled.
+        EcsServices(boto3.client("ecs", config=config.merge(_ADAPTIVE)), settings.cluster),
         SecretsManager(boto3.client("secretsmanager", config=config)),
         objects,
         DatabaseClock(),

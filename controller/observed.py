@@ -68,6 +68,8 @@ class ObservedPool:
     desired: int | None = None
     running: int | None = None
     observed_at: datetime | None = None
+    trouble_reason: str | None = None
+    trouble_message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class ObservedTask:
     message: str | None
     generation: int
     created_at: datetime
+    pool_trouble_reason: str | None = None
+    pool_trouble_message: str | None = None
     needs: tuple[str, ...] = ()
     attempts: tuple[ObservedAttempt, ...] = ()
 

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     WAITING_FOR_WORKER = "WaitingForWorker"
     BACKOFF = "Backoff"
     NO_CAPACITY = "NoCapacity"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
     SENDING = "Sending"
     ADMITTED = "Admitted"
     QUEUED = "Queued"

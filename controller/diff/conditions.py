@@ -186,15 +186,19 @@ def _stage(seen: ObservedTask) -> tuple[int, Reason, str]:
                 f"waits{until}: {seen.message or seen.reason or 'the last try failed'}",
             )
         case _:
-            return _attempt_stage(seen.last)
+            return _attempt_stage(seen, seen.last)
 
 
-def _attempt_stage(attempt: ObservedAttempt | None) -> tuple[int, Reason, str]:
+def _attempt_stage(seen: ObservedTask, attempt: ObservedAttempt | None) -> tuple[int, Reason, str]:
     if attempt is None:
         return _ADMITTED, Reason.PROGRESSING, "its attempt is being created"
     match attempt.phase:
         case AttemptPhase.PENDING:
             return _QUEUED, Reason.SENDING, f"attempt {attempt.number} is being sent"
+        case AttemptPhase.QUEUED if seen.pool_trouble_reason is not None:
+            waits = f"attempt {attempt.number} waits for a worker of pool {seen.pool}"
+            text = f"{waits}, for which ECS starts no task: {seen.pool_trouble_message}"
+            return _CLAIMED, Reason(seen.pool_trouble_reason), text
         case AttemptPhase.QUEUED:
             return _CLAIMED, Reason.WAITING_FOR_WORKER, f"attempt {attempt.number} waits for a worker"
         case AttemptPhase.RUNNING:
@@ -246,6 +250,9 @@ def _pool_ready(stored: Stored, seen: ObservedPool) -> tuple[ConditionStatus, Re
         return UNKNOWN, Reason.UNKNOWN, "the controller has not looked at it yet"
     if seen.desired is None:
         return FALSE, Reason.NOT_PROVISIONED, "it is applied, but no service runs its workers"
+    if seen.trouble_reason is not None:
+        text = f"ECS runs {seen.running} of {seen.desired} tasks: {seen.trouble_message}"
+        return FALSE, Reason(seen.trouble_reason), text
     if seen.desired and not seen.workers:
         return FALSE, Reason.NO_CAPACITY, f"none of {seen.desired} desired workers is alive"
     return TRUE, Reason.READY, f"{seen.workers} of {seen.desired} workers alive"

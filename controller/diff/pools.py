@@ -42,6 +42,14 @@ class StoppedTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why ECS starts no task; attempts wait for it, and nobody's budget is used."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class PoolView:
     """A pool, its workers and its demand (admitted attempts that have not ended, and ready tasks)."""
 
@@ -57,6 +65,10 @@ class PoolView:
     """When demand last needed what is desired now."""
     running: int | None = None
     """How many tasks the service runs."""
+    outdated: frozenset[str] = frozenset()
+    """The ECS tasks of earlier deployments, while a newer one rolls out."""
+    renewed: int = 0
+    """How many tasks of the newest deployment run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +152,20 @@ def _desired(view: PoolView, now: datetime) -> tuple[int | None, datetime | None
 def _drain(
     workers: Sequence[WorkerView], view: PoolView, desired: int | None, now: datetime
 ) -> tuple[tuple[WorkerId, ...], tuple[WorkerId, ...]]:
-    """Return who shall start to drain and who shall stop: the surplus, least busy first."""
+    """Return who shall start to drain and who shall stop: the surplus and who is replaced, least busy first."""
     if desired is None:
         return (), ()
     # A worker whose task is gone is known for a lease longer, and must not count against those that run.
     there = len(workers) if view.running is None else min(len(workers), view.running)
     surplus = max(there - desired, 0)
     # Whoever is silent may be gone already, and must not make a worker that is heard the surplus. Those that drain come next,
-    # so that the choice does not wander from pass to pass.
-    order = sorted(workers, key=lambda w: (now - w.renewed_at < SILENT_AFTER, not w.drain, w.live, w.id))
+    # so that the choice does not wander from pass to pass; before them whoever a rollout replaces anyway.
+    old = view.outdated
+    order = sorted(
+        workers, key=lambda w: (now - w.renewed_at < SILENT_AFTER, w.ecs_task not in old, not w.drain, w.live, w.id)
+    )
     leaving = {w.id for w in order[:surplus]}
+    # One leaves for each that has come: a deployment that starts nothing must not take the pool's workers.
+    leaving |= {w.id for w in [w for w in order if w.ecs_task in old][: view.renewed]}
     drain = tuple(w.id for w in workers if w.id in leaving and not w.drain)
     return drain, tuple(w.id for w in workers if w.drain and w.id not in leaving)

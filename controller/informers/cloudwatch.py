@@ -99,5 +99,4 @@ class Publisher(Background):
                 "setpoint_queue_dead_letters": service.dead_letters,
                 "setpoint_attempts_undeliverable": given_up.get(uid, 0),
             }
-            name = pool.name if pool.namespace == "default" else f"{pool.namespace}-{pool.name}"
-            yield emf.line(emf.POOL_METRICS, {"env": self._environment, "pool": name}, values, now)
+            yield emf.line(emf.POOL_METRICS, {"env": self._environment, "pool": pool.service}, values, now)

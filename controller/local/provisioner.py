@@ -12,7 +12,6 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from controller.local.layout import POOL_TOKENS, WEBHOOK_SECRETS, Layout, LocalSecrets, write_private
-from controller.reconcilers.pools import service_name
 from controller.runtime.background import Background
 from controller.store import pools, resources
 from crds.names import dead_letter_name
@@ -109,8 +108,8 @@ class Provisioner(Background):
                 "taskDefinitions": [self._definition(pool) for pool in wanted],
                 "services": [
                     {
-                        "serviceName": service_name(pool),
-                        "taskDefinition": service_name(pool),
+                        "serviceName": pool.service,
+                        "taskDefinition": pool.service,
                         "desiredCount": pool.spec.min_tasks,
                     }
                     for pool in wanted
@@ -125,7 +124,7 @@ class Provisioner(Background):
             self._service(pool)
 
     def _service(self, pool: Pool) -> None:
-        name = service_name(pool)
+        name = pool.service
         answer = self._ecs.describe_services(cluster=self._cluster, services=[name])
         service = next((s for s in answer["services"] if s.get("status") == "ACTIVE"), None)
         wanted = self._definition(pool)
@@ -156,7 +155,7 @@ class Provisioner(Background):
             "SETPOINT_GRACE_SECONDS": str(STOP_TIMEOUT - 5),
         }
         return {
-            "family": service_name(pool),
+            "family": pool.service,
             "containerDefinitions": [
                 {
                     "name": "worker",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,15 @@ DEMAND_LIMIT = 100_000
 """Up to how many ready tasks are counted as demand."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What ECS said of a pool's service and of its workers' tasks; nothing, if it did not answer."""
+
+    counts: ServiceCounts | None = None
+    stopped: Mapping[str, StoppedTask] = field(default_factory=dict)
+    outdated: frozenset[str] = frozenset()
+
+
 class PoolReconciler:
     """Keys are pools."""
 
@@ -66,10 +76,11 @@ class PoolReconciler:
         return results
 
     def _one(self, pool: Pool) -> timedelta:
-        counts, stopped = self._look(pool)
+        looked = self._look(pool)
+        counts = looked.counts
         with self._database.connection() as connection:
             now = self._clock.now(connection)
-            view, plan = self._plan(connection, pool, counts, stopped, now)
+            view, plan = self._plan(connection, pool, looked, now)
             freed, runs = self._give_up(connection, pool, plan.gone, now)
             workers.drain(connection, plan.drain, drain=True)
             workers.drain(connection, plan.undrain, drain=False)
@@ -79,7 +90,7 @@ class PoolReconciler:
                 events.record(connection, [_event(pool, "Normal", Reason.SCALED, text)], now)
         self._wake({Key(Kind.SLOTS, p) for p in freed} | {Key(Kind.RUN, r) for r in runs})
         if plan.desired is not None:
-            self._services.set_desired(service_name(pool), plan.desired)
+            self._services.set_desired(pool.service, plan.desired)
         self._stop(plan.stop)
         if plan.gone or plan.desired is not None:
             log.info("reconciled", controller="pools", pool=pool.name, gone=len(plan.gone), desired=plan.desired)
@@ -93,36 +104,43 @@ class PoolReconciler:
                 # The attempts are given up already; only the replacement waits for a person or for ECS itself.
                 log.warning("ECS does not stop a silent worker", task=task, error=str(error))
 
-    def _look(self, pool: Pool) -> tuple[ServiceCounts | None, Mapping[str, StoppedTask]]:
+    def _look(self, pool: Pool) -> _Seen:
+        """Ask ECS; a function has no service, and a task that ECS does not name is not gone: its lease decides."""
+        if pool.invoked:
+            return _Seen()
         with self._database.connection() as connection:
             tasks = [w.ecs_task for w in workers.live(connection, pool.uid) if w.ecs_task]
         try:
-            counts = self._services.counts(service_name(pool))
-            return counts, self._services.stopped(tasks) if tasks else {}
+            counts = self._services.counts(pool.service)
+            stopped = self._services.stopped(tasks) if tasks else {}
+            rollout = counts.rollout if counts is not None else None
+            outdated = self._services.outdated(tasks, rollout) if tasks and rollout is not None else frozenset()
         except SetpointError as error:
             # Leases are judged without ECS: it only tells sooner.
             log.warning("ECS does not answer", pool=pool.name, error=str(error))
-            return None, {}
+            return _Seen()
+        return _Seen(counts, stopped, outdated)
 
     def _plan(
         self,
         connection: psycopg.Connection,
         pool: Pool,
-        counts: ServiceCounts | None,
-        stopped: Mapping[str, StoppedTask],
+        looked: _Seen,
         now: datetime,
     ) -> tuple[PoolView, PoolPlan]:
-        seen = pools.seen(connection, pool.uid)
+        seen, counts = pools.seen(connection, pool.uid), looked.counts
         view = PoolView(
             pool.spec,
             pools.demand(connection, pool.uid, DEMAND_LIMIT),
             seen.visible,
             None if counts is None else counts.desired,
             tuple(workers.live(connection, pool.uid)),
-            stopped,
+            looked.stopped,
             workers.open_since(connection, now) or now,
             seen.busy_at,
             None if counts is None else counts.running,
+            looked.outdated,
+            0 if counts is None else counts.renewed,
         )
         return view, diff(view, now, scales=self._scales)
 
@@ -152,13 +170,11 @@ class PoolReconciler:
     ) -> None:
         needed = wanted(pool.spec, view.demand, view.visible)
         busy_at = now if counts is not None and needed >= counts.desired else None
-        running = counts.running if counts else 0
-        pools.observe_service(connection, pool.uid, counts.desired if counts else None, running, busy_at, now)
-
-
-def service_name(pool: Pool) -> str:
-    """Return the ECS service of a pool."""
-    return pool.name if pool.namespace == "default" else f"{pool.namespace}-{pool.name}"
+        running, trouble = (counts.running, counts.trouble) if counts else (0, None)
+        if trouble is not None and pools.seen(connection, pool.uid).trouble != trouble.reason:
+            events.record(connection, [_event(pool, "Warning", trouble.reason, trouble.message)], now)
+        desired = counts.desired if counts else None
+        pools.observe_service(connection, pool.uid, desired, running, busy_at, now, trouble)
 
 
 def _lost(attempt: LiveAttempt, reason: Reason, message: str) -> Close:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from controller.diff.attempts import QueueEvidence
 from controller.store.later import Later
+from crds.meta import DEFAULT_NAMESPACE
 from crds.names import DEFAULT_PREFIX, function_name, queue_name
 from crds.pool import Runtime, WorkerPoolSpec
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import psycopg
+
+    from controller.diff.pools import Trouble
 
 _ALL: LiteralString = (
     "SELECT uid, namespace, name, spec, generation FROM resource WHERE kind = 'WorkerPool' ORDER BY namespace, name"
@@ -56,16 +59,19 @@ _OBSERVE_QUEUE: LiteralString = """
 """
 
 _OBSERVE_SERVICE: LiteralString = """
-    INSERT INTO pool_observation (pool_uid, desired, running, busy_at, observed_at)
-    VALUES (%(pool)s, %(desired)s, %(running)s, %(busy_at)s, %(now)s)
+    INSERT INTO pool_observation (pool_uid, desired, running, busy_at, observed_at, trouble_reason, trouble_message)
+    VALUES (%(pool)s, %(desired)s, %(running)s, %(busy_at)s, %(now)s, %(trouble_reason)s, %(trouble_message)s)
         ON CONFLICT (pool_uid) DO UPDATE
-       SET desired = excluded.desired, running = excluded.running,
+       SET desired = excluded.desired, running = excluded.running, trouble_reason = excluded.trouble_reason,
+           trouble_message = excluded.trouble_message,
            busy_at = coalesce(excluded.busy_at, pool_observation.busy_at), observed_at = excluded.observed_at
 """
 
-_SEEN: LiteralString = (
-    "SELECT visible, in_flight, busy_at, queue_observed_at FROM pool_observation WHERE pool_uid = %(pool)s"
-)
+_SEEN: LiteralString = """
+    SELECT visible, in_flight, busy_at, queue_observed_at, trouble_reason
+      FROM pool_observation
+     WHERE pool_uid = %(pool)s
+"""
 
 _DEMAND: LiteralString = """
     SELECT (SELECT count(*) FROM attempt WHERE pool_uid = %(pool)s AND ended_at IS NULL),
@@ -83,6 +89,11 @@ class Pool:
     name: str
     spec: WorkerPoolSpec
     generation: int
+
+    @property
+    def service(self) -> str:
+        """Return the name of the pool's ECS service."""
+        return self.name if self.namespace == DEFAULT_NAMESPACE else f"{self.namespace}-{self.name}"
 
     @property
     def invoked(self) -> bool:
@@ -106,6 +117,7 @@ class Seen:
     in_flight: int = 0
     busy_at: datetime | None = None
     queue_observed_at: datetime | None = None
+    trouble: str | None = None
 
 
 def read(connection: psycopg.Connection, uids: Sequence[str] | None = None) -> dict[str, Pool]:
@@ -155,9 +167,18 @@ def observe_service(
     running: int,
     busy_at: datetime | None,
     now: datetime,
+    trouble: Trouble | None = None,
 ) -> None:
-    """Record the counts of a pool's service."""
-    values = {"pool": pool, "desired": desired, "running": running, "busy_at": busy_at, "now": now}
+    """Record the counts of a pool's service, and why it is short of tasks."""
+    values = {
+        "pool": pool,
+        "desired": desired,
+        "running": running,
+        "busy_at": busy_at,
+        "now": now,
+        "trouble_reason": trouble.reason if trouble else None,
+        "trouble_message": trouble.message if trouble else None,
+    }
     connection.execute(_OBSERVE_SERVICE, values)
 
 

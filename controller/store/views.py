@@ -71,10 +71,12 @@ _TASKS: LiteralString = (
            coalesce(pool.name, task_run.pool_uid) AS pool, task_run.phase, task_run.held,
            task_run.user_failures, task_run.infrastructure_failures, task_run.evictions,
            task_run.not_before, task_run.ready_at, task_run.started_at, task_run.ended_at, task_run.outputs,
-           task_run.reason, task_run.message, task_run.generation, run.created_at
+           task_run.reason, task_run.message, task_run.generation, run.created_at,
+           seen.trouble_reason AS pool_trouble_reason, seen.trouble_message AS pool_trouble_message
       FROM run
       JOIN task_run ON task_run.run_uid = run.uid
       LEFT JOIN resource pool ON pool.uid = task_run.pool_uid
+      LEFT JOIN pool_observation seen ON seen.pool_uid = task_run.pool_uid
      WHERE run.namespace = %(namespace)s
        AND (%(run)s::text IS NULL OR run.name = %(run)s)
        AND (%(dag)s::text IS NULL OR run.dag = %(dag)s)
@@ -130,7 +132,7 @@ _DAGS: LiteralString = """
 _POOLS: LiteralString = """
     SELECT pool.uid, live.n, live.n + waiting.n, workers.n,
            coalesce(seen.visible, 0), coalesce(seen.in_flight, 0), coalesce(seen.dead_letters, 0),
-           seen.desired, seen.running, seen.observed_at
+           seen.desired, seen.running, seen.observed_at, seen.trouble_reason, seen.trouble_message
       FROM resource pool
       LEFT JOIN pool_observation seen ON seen.pool_uid = pool.uid
      CROSS JOIN LATERAL (
@@ -271,7 +273,7 @@ def dags(connection: psycopg.Connection, uids: Sequence[str]) -> dict[str, Obser
 
 def pools(connection: psycopg.Connection, uids: Sequence[str], now: datetime) -> dict[str, ObservedPool]:
     """Return how WorkerPools stand, by uid."""
-    return {row[0]: ObservedPool(*row[1:10]) for row in connection.execute(_POOLS, {"uids": list(uids), "now": now})}
+    return {row[0]: ObservedPool(*row[1:12]) for row in connection.execute(_POOLS, {"uids": list(uids), "now": now})}
 
 
 def datasets(connection: psycopg.Connection, uids: Sequence[str]) -> dict[str, ObservedDataset]:

@@ -178,10 +178,14 @@ class MemoryServices:
 
     services: dict[str, ServiceCounts] = field(default_factory=dict)
     gone: dict[str, StoppedTask] = field(default_factory=dict)
+    deployments: dict[str, str] = field(default_factory=dict)
     told_to_stop: list[str] = field(default_factory=list)
 
     def counts(self, service: str) -> ServiceCounts | None:
         return self.services.get(service)
+
+    def outdated(self, tasks: Sequence[str], rollout: str) -> frozenset[str]:
+        return frozenset(task for task in tasks if self.deployments.get(task, rollout) != rollout)
 
     def set_desired(self, service: str, count: int) -> None:
         # It grows at once and shrinks later, as ECS does with workers that are protected.

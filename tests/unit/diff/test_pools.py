@@ -145,3 +145,23 @@ def test_desired(seen: PoolView, desired: int | None) -> None:
 def test_drain(workers: list[WorkerView], desired: int | None, drain: str, undrain: str) -> None:
     plan = diff(view(*workers, desired=desired), NOW, scales=False)
     assert ("".join(plan.drain), "".join(plan.undrain)) == (drain, undrain)
+
+
+OLD = frozenset({"old-1", "old-2"})
+
+
+@pytest.mark.parametrize(
+    ("renewed", "running", "drain"),
+    [
+        pytest.param(0, 2, "", id="the new deployment starts nothing: nobody leaves"),
+        pytest.param(1, 3, "b", id="one has come: the idle one of the old leaves"),
+        pytest.param(2, 4, "ab", id="all have come: the busy one leaves too"),
+    ],
+)
+def test_a_rollout_replaces_one_by_one(renewed: int, running: int, drain: str) -> None:
+    old = [worker("a", live=2, task="old-1"), worker("b", task="old-2")]
+    new = [worker(name, task=f"new-{name}") for name in "xy"[:renewed]]
+    seen = view(*old, *new, demand=2, desired=2, running=running, outdated=OLD, renewed=renewed)
+    plan = diff(seen, NOW, scales=False)
+    assert "".join(plan.drain) == drain
+    assert not plan.undrain
