@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
+CHECKOV := .venv-checkov/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= 2
 SEEDS ?= 10000
@@ -29,8 +30,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(TESTABLE): requirements-test.lock requirements-ministack.lock $(INSTALLED)
-	$(PIP) install --no-deps -r requirements-test.lock -r requirements-ministack.lock
+$(TESTABLE): requirements-test.lock requirements-ministack.lock requirements-moto.lock $(INSTALLED)
+	$(PIP) install --no-deps -r requirements-test.lock -r requirements-ministack.lock -r requirements-moto.lock
+	@touch $@
+
+# It asks for older versions of what we use ourselves, so it lives apart.
+$(CHECKOV): requirements-checkov.lock
+	@test -x .venv-checkov/bin/python || $(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip --quiet --disable-pip-version-check install --no-deps -r requirements-checkov.lock
 	@touch $@
 
 demo: install ## run the example DAG flights on real data to its end
@@ -39,7 +46,7 @@ demo: install ## run the example DAG flights on real data to its end
 up: install ## start the whole system on this machine: API on 127.0.0.1:8080
 	@$(BIN)/setpoint up
 
-test: $(TESTABLE) ## pass all tests
+test: $(TESTABLE) $(CHECKOV) ## pass all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
 
 check: lint types imports schemas test ## exactly what CI runs
@@ -91,4 +98,4 @@ lock: ## renew both lock files from the newest versions that pyproject.toml allo
 	rm -rf build/lock
 
 clean: ## remove .venv, caches and local data
-	rm -rf $(VENV) .setpoint .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .setpoint .mypy_cache .ruff_cache .pytest_cache .hypothesis
