@@ -12,11 +12,14 @@ TIMEOUT_SECONDS = 3.0
 MAX_REASON_BYTES = 500
 
 
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - names of addresses, none is bound
+
+
 def main() -> int:
     """Ask once; say what is wrong."""
     try:
         port = int(os.environ.get("SETPOINT_PORT") or DEFAULT_PORT)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(_host(), port, timeout=TIMEOUT_SECONDS)
         connection.request("GET", PATH)
         response = connection.getresponse()
         said = response.read(MAX_REASON_BYTES).decode(errors="replace")
@@ -27,6 +30,12 @@ def main() -> int:
         sys.stderr.write(f"the dispatcher answers {response.status}: {said}\n")
         return 1
     return 0
+
+
+def _host() -> str:
+    """Return the address that is served; one of all of them, if all are."""
+    served = os.environ.get("SETPOINT_HOST", "")
+    return "127.0.0.1" if served in EVERYWHERE else served
 
 
 if __name__ == "__main__":
