@@ -44,6 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--events-url", help="takes ECS Task State Change events by POST")
     parser.add_argument("--events-token-file", type=Path, help="bearer token for the events")
     parser.add_argument("--secrets", type=Path, help="YAML file of secrets, to serve Secrets Manager too")
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        help='JSON: {"*" or a family: {name: value}}, variables of tasks beside their definition',
+    )
+    parser.add_argument(
+        "--task-addresses", action="store_true", help="give each task an address of its own (127.77.…, on Linux)"
+    )
     parser.add_argument("--stop-grace", type=float, default=10.0, help="seconds for tasks to end with the server")
     parser.add_argument("--lifeline", type=int, metavar="FD", help="end when this inherited pipe ends")
     return parser
@@ -58,6 +66,8 @@ def _options(args: argparse.Namespace) -> Options:
         logs_dir=args.logs_dir,
         events=Target(args.events_url, args.events_token_file) if args.events_url else None,
         stop_grace=timedelta(seconds=args.stop_grace),
+        environment=args.environment,
+        addresses=args.task_addresses,
         operations=operations(SecretsFile(args.secrets)) if args.secrets else {},
     )
 

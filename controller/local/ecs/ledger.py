@@ -36,14 +36,14 @@ class Ledger:
         self._tell(task)
 
     def change(self, task_id: str, **fields: Any) -> Task:
-        """Record a change and tell the observers if it changed the task's status."""
+        """Record a change and tell the observers if it changed the task's status or health."""
         before = self.get(task_id)
         after = replace(before, version=before.version + 1, **fields)
         self._past[task_id].append((self._now(), after))
-        if after.status is not before.status:
-            if after.status is Status.STOPPED:
-                self._stopped.append(task_id)
-                self._forget()
+        if after.status is not before.status and after.status is Status.STOPPED:
+            self._stopped.append(task_id)
+            self._forget()
+        if (after.status, after.health) != (before.status, before.health):
             self._tell(after)
         return after
 

@@ -36,6 +36,56 @@ class StopCode(StrEnum):
     SPOT = "SpotInterruption"
 
 
+class Health(StrEnum):
+    """What the container's health check came to."""
+
+    UNKNOWN = "UNKNOWN"
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+
+
+class Rollout(StrEnum):
+    """How far a deployment is."""
+
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class HealthCheck(msgspec.Struct, rename="camel", frozen=True):
+    """A command by which a container says that it works; seconds as ECS has them by default."""
+
+    command: tuple[str, ...]
+    interval: int = 30
+    timeout: int = 5
+    retries: int = 3
+    start_period: int = 0
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Return what is executed."""
+        kind, *rest = self.command
+        return ("/bin/sh", "-c", *rest) if kind == "CMD-SHELL" else tuple(rest)
+
+
+class CircuitBreaker(msgspec.Struct, rename="camel", frozen=True):
+    """Whether a deployment that starts no task is given up, and the one before it taken again."""
+
+    enable: bool = False
+    rollback: bool = False
+
+
+class DeploymentConfiguration(msgspec.Struct, rename="camel", frozen=True):
+    """How a service rolls to another definition; percents of the desired count."""
+
+    maximum_percent: int = 200
+    minimum_healthy_percent: int = 100
+    deployment_circuit_breaker: CircuitBreaker = CircuitBreaker()
+
+
+DEFAULT_DEPLOYMENT = DeploymentConfiguration()
+
+
 class Pair(msgspec.Struct, frozen=True):
     """An environment variable."""
 
@@ -53,6 +103,7 @@ class Container(msgspec.Struct, rename="camel", frozen=True):
     environment: tuple[Pair, ...] = ()
     working_directory: str | None = None
     stop_timeout: int | None = None
+    health_check: HealthCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +115,7 @@ class TaskDefinition:
     container: Container
     body: Mapping[str, Any]
     registered_at: datetime
+    active: bool = True
 
     @property
     def arn(self) -> str:
@@ -108,6 +160,8 @@ class Task:
     container_reason: str | None = None
 
     protected_until: datetime | None = None
+    health: Health = Health.UNKNOWN
+    address: str | None = None
 
     @property
     def arn(self) -> str:
@@ -124,6 +178,14 @@ class Task:
         """Return how long the process may take from SIGTERM to SIGKILL."""
         seconds = self.definition.container.stop_timeout
         return DEFAULT_STOP_TIMEOUT if seconds is None else timedelta(seconds=seconds)
+
+    def healthy(self, now: datetime, steady: timedelta) -> bool:
+        """Return whether a deployment may count on the task: by its health check, or because it has run so long."""
+        if self.started_at is None or self.status is not Status.RUNNING:
+            return False
+        if self.definition.container.health_check is not None:
+            return self.health is Health.HEALTHY
+        return now - self.started_at >= steady
 
     def protected(self, now: datetime) -> bool:
         """Return whether scale-in and deployments must spare the task."""
@@ -142,6 +204,16 @@ class Service:
     created_at: datetime
     deployed_at: datetime
     active: bool = True
+
+    # What CreateService and UpdateService said, to be shown again.
+    said: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    configuration: DeploymentConfiguration = DEFAULT_DEPLOYMENT
+    rollout: Rollout = Rollout.IN_PROGRESS
+    failed_tasks: int = 0
+    completed: TaskDefinition | None = None
+    """What the last deployment that completed runs."""
+    given_up: tuple[tuple[str, str], ...] = ()
+    """Deployments that failed, and why."""
 
     # Task starts are held back after failures in a row.
     failures: int = 0

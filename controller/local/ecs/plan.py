@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from controller.local.ecs.model import Rollout
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from controller.local.ecs.model import Service, Task
 
-# The service defaults of ECS: no fewer than all tasks healthy, no more than twice as many at once.
-_MAXIMUM_FACTOR = 2
 # A new task counts as healthy once it has run so long; a release that crashes at once replaces nothing.
 STEADY = timedelta(seconds=1)
 # A task that ran so long before it died is replaced at once.
@@ -20,6 +20,7 @@ SETTLED = timedelta(seconds=3)
 _FIRST_BACKOFF = timedelta(milliseconds=500)
 _LONGEST_BACKOFF = timedelta(seconds=30)
 _MOST_DOUBLINGS = 10
+_FEWEST_FAILURES, _MOST_FAILURES = 3, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,24 @@ def backoff(failures: int) -> timedelta:
     return min(_FIRST_BACKOFF * (1 << min(failures - 2, _MOST_DOUBLINGS)), _LONGEST_BACKOFF)
 
 
+def gives_up(service: Service) -> bool:
+    """Return whether the circuit breaker ends the deployment: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html."""
+    breaker = service.configuration.deployment_circuit_breaker
+    threshold = max(_FEWEST_FAILURES, min(_MOST_FAILURES, -(-service.desired_count // 2)))
+    return breaker.enable and service.rollout is Rollout.IN_PROGRESS and service.failed_tasks >= threshold
+
+
+def arrived(service: Service, tasks: Sequence[Task], now: datetime) -> bool:
+    """Return whether only healthy tasks of the newest deployment are left, as many as are wanted."""
+    return len(tasks) == service.desired_count and all(
+        task.started_by == service.deployment and task.wanted and task.healthy(now, STEADY) for task in tasks
+    )
+
+
 def _starts(service: Service, current: int, alive: int, now: datetime) -> tuple[int, datetime | None]:
-    most = service.desired_count * _MAXIMUM_FACTOR - alive
+    most = service.desired_count * service.configuration.maximum_percent // 100 - alive
+    if service.rollout is Rollout.FAILED:
+        return 0, None
     missing = max(0, min(service.desired_count - current, most))
     if missing and service.retry_at is not None and service.retry_at > now:
         return 0, service.retry_at
@@ -66,8 +83,9 @@ def _surplus(current: Sequence[Task], desired: int, now: datetime) -> list[Task]
 def _replaced(service: Service, current: Sequence[Task], old: Sequence[Task], now: datetime) -> list[Task]:
     """Return the old tasks that may go without leaving fewer healthy tasks than desired."""
     running = [task for task in old if task.started_at is not None]
-    steady = sum(task.started_at is not None and now - task.started_at >= STEADY for task in current)
-    spared = max(0, len(running) + steady - service.desired_count)
+    steady = sum(task.healthy(now, STEADY) for task in current)
+    least = -(-service.desired_count * service.configuration.minimum_healthy_percent // 100)
+    spared = max(0, len(running) + steady - least)
     pending = [task for task in old if task.started_at is None]
     return [task for task in pending if not task.protected(now)] + [
         task for task in running if not task.protected(now)

@@ -6,12 +6,35 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from controller.local.ecs.model import Service, Status, StopCode, Task, TaskDefinition, cluster_arn
+import msgspec
+
+from controller.local.ecs.model import Rollout, Service, Status, StopCode, Task, TaskDefinition, cluster_arn
 
 if TYPE_CHECKING:
     from controller.local.awsjson import JsonObject
 
 Moment = Callable[[datetime], object]
+
+
+# What a service is made with and shown as, beside what is known of it here.
+SHOWN_AGAIN = frozenset(
+    {
+        "availabilityZoneRebalancing",
+        "capacityProviderStrategy",
+        "deploymentController",
+        "enableECSManagedTags",
+        "enableExecuteCommand",
+        "healthCheckGracePeriodSeconds",
+        "launchType",
+        "loadBalancers",
+        "networkConfiguration",
+        "platformVersion",
+        "propagateTags",
+        "schedulingStrategy",
+        "serviceRegistries",
+    }
+)
+_WORDS = {Rollout.IN_PROGRESS: "in progress", Rollout.COMPLETED: "completed", Rollout.FAILED: "failed"}
 
 
 def iso(moment: datetime) -> str:
@@ -48,6 +71,8 @@ def task_shape(task: Task, moment: Moment = datetime.timestamp) -> JsonObject:
             "executionStoppedAt": at(task.stopped_at),
             "stoppedAt": at(task.stopped_at),
             "stopCode": task.stop_code,
+            "healthStatus": task.health,
+            "attachments": _attachments(task),
             "stoppedReason": task.stopped_reason,
             "containers": _containers(task),
             "overrides": {"containerOverrides": _overrides(task)},
@@ -66,8 +91,17 @@ def _containers(task: Task) -> list[JsonObject]:
         "lastStatus": task.status,
         "exitCode": task.exit_code,
         "reason": task.container_reason,
+        "healthStatus": task.health,
+        "networkInterfaces": [{"privateIpv4Address": task.address}] if task.address else None,
     }
     return [present(container)]
+
+
+def _attachments(task: Task) -> list[JsonObject] | None:
+    if task.address is None:
+        return None
+    detail = {"name": "privateIPv4Address", "value": task.address}
+    return [{"id": task.id, "type": "ElasticNetworkInterface", "status": "ATTACHED", "details": [detail]}]
 
 
 def _overrides(task: Task) -> list[JsonObject]:
@@ -81,10 +115,10 @@ def _overrides(task: Task) -> list[JsonObject]:
 def definition_shape(definition: TaskDefinition) -> JsonObject:
     """Return a task definition as DescribeTaskDefinition does."""
     return {
-        **definition.body,
+        **{name: value for name, value in definition.body.items() if name != "tags"},
         "taskDefinitionArn": definition.arn,
         "revision": definition.revision,
-        "status": "ACTIVE",
+        "status": "ACTIVE" if definition.active else "INACTIVE",
         "registeredAt": definition.registered_at.timestamp(),
     }
 
@@ -92,16 +126,20 @@ def definition_shape(definition: TaskDefinition) -> JsonObject:
 def service_shape(service: Service, tasks: Sequence[Task]) -> JsonObject:
     """Return a service with its unfinished tasks as DescribeServices does."""
     return {
+        "launchType": "FARGATE",
+        "schedulingStrategy": "REPLICA",
+        **{name: value for name, value in service.said.items() if name in SHOWN_AGAIN},
         "serviceArn": service.arn,
         "serviceName": service.name,
         "clusterArn": cluster_arn(service.cluster),
         "status": _service_status(service, tasks),
         "taskDefinition": service.definition.arn,
-        "launchType": "FARGATE",
-        "schedulingStrategy": "REPLICA",
         "desiredCount": service.desired_count,
         **_counts(tasks),
-        "deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 100},
+        "deploymentConfiguration": {
+            **msgspec.to_builtins(service.configuration),
+            **(service.said.get("deploymentConfiguration") or {}),
+        },
         "deployments": _deployments(service, tasks),
         "events": [
             {"id": f"{service.name}-{when.timestamp()}", "createdAt": when.timestamp(), "message": message}
@@ -130,15 +168,18 @@ def _deployments(service: Service, tasks: Sequence[Task]) -> list[JsonObject]:
     for task in tasks:
         of.setdefault(task.started_by or "", []).append(task)
     counts = _counts(of[service.deployment])
-    complete = len(of) == 1 and counts["runningCount"] == service.desired_count
+    given_up = dict(service.given_up)
     primary: dict[str, Any] = {
         "id": service.deployment,
         "status": "PRIMARY" if service.active else "INACTIVE",
         "taskDefinition": service.definition.arn,
         "desiredCount": service.desired_count,
         **counts,
-        "failedTasks": service.failures,
-        "rolloutState": "COMPLETED" if complete else "IN_PROGRESS",
+        "failedTasks": service.failed_tasks,
+        "rolloutState": service.rollout,
+        "rolloutStateReason": given_up.get(
+            service.deployment, f"ECS deployment {service.deployment} {_WORDS[service.rollout]}."
+        ),
         "createdAt": service.deployed_at.timestamp(),
         "updatedAt": service.deployed_at.timestamp(),
     }
@@ -149,6 +190,8 @@ def _deployments(service: Service, tasks: Sequence[Task]) -> list[JsonObject]:
             "taskDefinition": left[0].definition.arn,
             "desiredCount": 0,
             **_counts(left),
+            "rolloutState": "FAILED" if deployment in given_up else "COMPLETED",
+            "rolloutStateReason": given_up.get(deployment, f"ECS deployment {deployment} completed."),
             "createdAt": left[0].created_at.timestamp(),
             "updatedAt": left[0].created_at.timestamp(),
         }

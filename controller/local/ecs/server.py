@@ -58,6 +58,8 @@ class Options:
     logs_dir: Path | None = None
     events: Target | None = None
     stop_grace: timedelta = timedelta(seconds=10)
+    environment: Path | None = None
+    addresses: bool = False
     operations: Operations = field(default_factory=dict)
     """Operations of other services, by full target."""
 
@@ -67,7 +69,7 @@ class EcsServer:
 
     def __init__(self, url: str, options: Options) -> None:
         self._options = options
-        self._host = Host(url, options.logs_dir, _now, _new_id)
+        self._host = Host(url, options.logs_dir, _now, _new_id, options.environment, options.addresses)
         self._ledger = Ledger(_now)
         self._faults = Faults()
         self._clusters = Clusters(self._ledger, _now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -10,6 +10,7 @@ from controller.local.awsjson import AwsError, JsonObject, Operation, Operations
 from controller.local.ecs.model import Service, last_part
 from controller.local.ecs.paging import page
 from controller.local.ecs.render import service_shape
+from controller.local.ecs.tags import Tag
 
 if TYPE_CHECKING:
     from controller.local.ecs.clusters import Clusters
@@ -26,6 +27,7 @@ class CreateService(msgspec.Struct, rename="camel"):
     task_definition: str
     desired_count: int = 0
     cluster: str | None = None
+    tags: list[Tag] = []
 
 
 class UpdateService(msgspec.Struct, rename="camel"):
@@ -72,25 +74,31 @@ class ServiceOperations:
     def operations(self) -> Operations:
         """Return the operations by name."""
         return {
-            "CreateService": Operation(CreateService, self.create),
-            "UpdateService": Operation(UpdateService, self._update),
+            "CreateService": Operation(dict[str, Any], self._create),
+            "UpdateService": Operation(dict[str, Any], self._update),
             "DeleteService": Operation(DeleteService, self._delete),
             "DescribeServices": Operation(DescribeServices, self._describe),
             "ListServices": Operation(ListServices, self._list),
         }
 
-    def create(self, request: CreateService) -> JsonObject:
-        """Create a service."""
+    def create(self, request: CreateService, said: JsonObject | None = None) -> JsonObject:
+        """Create a service; `said` is the whole request."""
         cluster = self._clusters.name(request.cluster)
         definition = self._clusters.definition(request.task_definition)
         count = _checked(request.desired_count)
-        return {"service": self._shape(self._services.create(cluster, request.service_name, definition, count))}
+        service = self._services.create(cluster, request.service_name, definition, count, said or {})
+        self._clusters.tags.put(service.arn, request.tags)
+        return {"service": self._shape(service)}
 
-    def _update(self, request: UpdateService) -> JsonObject:
+    def _create(self, said: JsonObject) -> JsonObject:
+        return self.create(_converted(said, CreateService), said)
+
+    def _update(self, said: JsonObject) -> JsonObject:
+        request = _converted(said, UpdateService)
         service = self._services.get(self._clusters.name(request.cluster), request.service)
         definition = self._clusters.definition(request.task_definition) if request.task_definition else None
         count = None if request.desired_count is None else _checked(request.desired_count)
-        updated = self._services.update(service, definition, count, force=request.force_new_deployment)
+        updated = self._services.update(service, definition, count, force=request.force_new_deployment, said=said)
         return {"service": self._shape(updated)}
 
     def _delete(self, request: DeleteService) -> JsonObject:
@@ -115,7 +123,18 @@ class ServiceOperations:
         return page("serviceArns", arns, request.next_token, request.max_results)
 
     def _shape(self, service: Service) -> JsonObject:
-        return service_shape(service, self._ledger.unfinished(service.name, service.cluster))
+        shape = service_shape(service, self._ledger.unfinished(service.name, service.cluster))
+        return {**shape, "tags": self._clusters.tags.of(service.arn)}
+
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+def _converted(said: JsonObject, shape: type[R]) -> R:
+    try:
+        return msgspec.convert(said, shape)
+    except msgspec.ValidationError as error:
+        raise AwsError("InvalidParameterException", str(error)) from error
 
 
 def _checked(count: int) -> int:

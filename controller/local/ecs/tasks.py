@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from controller.local.ecs.model import NO_OVERRIDES, Overrides, Status, StopCode, Task, TaskDefinition
+import msgspec
+
+from controller.local.ecs.model import NO_OVERRIDES, Health, Overrides, Status, StopCode, Task, TaskDefinition
 from controller.local.lifeline import Guard
 from controller.local.process import Program, ProgramProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from controller.local.ecs.faults import Faults
     from controller.local.ecs.ledger import Ledger
+
+_FIRST_LOOKS = 1.0
+"""Seconds between looks until the first that passes."""
+_BOUND_BY = frozenset({"SETPOINT_HOST", "SETPOINT_METRICS_HOST"})
+"""The variables that say where a program listens."""
+_ADDRESSES = 250 * 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,21 @@ class Host:
     logs_dir: Path | None
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    environment: Path | None = None
+    """JSON: {"*" or a family: {name: value}}, what tasks get beside or instead of their definition's variables."""
+    addresses: bool = False
+    """Whether each task has an address of its own, as on AWS; of the loopback range, so on Linux alone."""
+
+    def variables(self, task: Task) -> dict[str, str]:
+        """Return the variables that a task gets from this machine."""
+        found: dict[str, str] = {}
+        if self.environment is not None:
+            known = msgspec.json.decode(self.environment.read_bytes(), type=dict[str, dict[str, str]])
+            found = {**known.get("*", {}), **known.get(task.definition.family, {})}
+        if task.address is not None:
+            names = {pair.name for pair in task.definition.container.environment}
+            found |= dict.fromkeys(_BOUND_BY & names, task.address)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +78,7 @@ class Tasks:
         self._processes: dict[str, ProgramProcess] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._stops: set[asyncio.Task[None]] = set()
+        self._launched = 0
 
     def launch(self, launch: Launch) -> Task:
         """Record a new task, which starts in a moment."""
@@ -65,10 +91,16 @@ class Tasks:
             service=launch.service,
             started_by=launch.started_by,
             group=launch.group or f"family:{launch.definition.family}",
+            address=self._address() if self._host.addresses else None,
         )
         self._ledger.add(task)
         self._lives[task.id] = asyncio.create_task(self._live(task.id))
         return task
+
+    def _address(self) -> str:
+        self._launched += 1
+        third, fourth = divmod(self._launched % _ADDRESSES, 250)
+        return f"127.77.{third}.{fourth + 1}"
 
     def stop(self, task_id: str, code: StopCode, reason: str) -> Task:
         """Ask a task to stop; only the first who asks is remembered."""
@@ -138,7 +170,34 @@ class Tasks:
         if not task.wanted:
             self._ledger.change(task_id, status=Status.STOPPING)
             self._end(process, task.stop_timeout)
-        return await process.wait()
+        checking = asyncio.create_task(self._check(task_id))
+        try:
+            return await process.wait()
+        finally:
+            checking.cancel()
+
+    async def _check(self, task_id: str) -> None:
+        """Ask a container's health check again and again; a task that fails it is stopped."""
+        task = self._ledger.get(task_id)
+        check = task.definition.container.health_check
+        if check is None:
+            return
+        program = replace(self._program(task), command=_ours(check.arguments))
+        failed, grace_ends = 0, self._host.now() + timedelta(seconds=check.start_period)
+        while True:
+            passed = await _passes(program, self._guard, check.timeout)
+            # ECS waits for the first look, too; here a task that works is known to work as soon as it does.
+            if passed:
+                failed = 0
+                self._ledger.change(task_id, health=Health.HEALTHY)
+            elif self._host.now() >= grace_ends:
+                failed += 1
+            if failed >= check.retries:
+                self._ledger.change(task_id, health=Health.UNHEALTHY)
+                self.stop(task_id, StopCode.SERVICE, "Task failed container health checks")
+                return
+            waits = self._ledger.get(task_id).health is Health.UNKNOWN
+            await asyncio.sleep(min(check.interval, _FIRST_LOOKS) if waits else check.interval)
 
     def _fail_to_start(self, task: Task, reason: str) -> None:
         self._ledger.change(task.id, stop_code=StopCode.FAILED_TO_START, stopped_reason=reason)
@@ -165,15 +224,16 @@ class Tasks:
 
     def _program(self, task: Task) -> Program:
         container = task.definition.container
-        command = task.overrides.command or container.command
+        command = _ours((*container.entry_point, *(task.overrides.command or container.command)))
         log = None
         if self._host.logs_dir is not None:
             log = self._host.logs_dir / f"{task.service or task.definition.family}-{task.id}.log"
         return Program(
-            command=(*container.entry_point, *command),
+            command=command,
             environment={
                 **os.environ,
                 **{pair.name: pair.value for pair in container.environment},
+                **self._host.variables(task),
                 **task.overrides.environment,
                 "ECS_AGENT_URI": f"{self._host.url}/api/{task.id}",
                 "ECS_CONTAINER_METADATA_URI_V4": f"{self._host.url}/v4/{task.id}",
@@ -181,6 +241,28 @@ class Tasks:
             folder=container.working_directory,
             log=log,
         )
+
+
+def _ours(command: Sequence[str]) -> tuple[str, ...]:
+    """Return a command that runs `python` with this interpreter, which has our packages as an image has them."""
+    if command and command[0] == "python":
+        return (sys.executable, *command[1:])
+    return tuple(command)
+
+
+async def _passes(program: Program, guard: Guard, seconds: float) -> bool:
+    try:
+        process = await ProgramProcess.start(program, guard)
+    except (OSError, ValueError):
+        return False
+    try:
+        return await asyncio.wait_for(process.wait(), seconds) == 0
+    except (TimeoutError, asyncio.CancelledError) as error:
+        process.kill()
+        await process.wait()
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        return False
 
 
 async def _terminate(process: ProgramProcess, patience: timedelta) -> None:

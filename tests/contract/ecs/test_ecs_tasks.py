@@ -162,7 +162,9 @@ def test_definitions_have_revisions(cluster: Cluster) -> None:
             "ClientException",
             id="no container",
         ),
-        pytest.param("delete_cluster", {"cluster": "x"}, "UnknownOperationException", id="operation"),
+        pytest.param(
+            "list_attributes", {"targetType": "container-instance"}, "UnknownOperationException", id="operation"
+        ),
     ],
 )
 def test_errors_have_the_codes_of_aws(cluster: Cluster, operation: str, request_: Any, code: str) -> None:
