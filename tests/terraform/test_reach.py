@@ -99,10 +99,15 @@ REACH = [
     pytest.param(Question("s3:GetObject", "arn:aws:s3:::another/cold/a"), NOBODY, id="another bucket"),
     pytest.param(Question("s3:PutBucketPolicy", "arn:aws:s3:::{bucket}"), NOBODY, id="the bucket's policy"),
     # SQS
-    pytest.param(queue("ReceiveMessage", "polars.fifo"), {"polars-task"}, id="receive of pool polars"),
-    pytest.param(queue("DeleteMessage", "python.fifo"), {"python-task"}, id="delete of pool python"),
-    pytest.param(queue("ChangeMessageVisibility", "ingest.fifo"), {"ingest-task"}, id="hide of pool ingest"),
-    pytest.param(queue("SendMessage", "polars.fifo"), {"dispatcher-task"}, id="send to a pool"),
+    *[
+        pytest.param(queue(action, f"{pool}.fifo"), {f"{pool}-task"}, id=f"{action} of pool {pool}")
+        for action in ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility")
+        for pool in ("ingest", "polars", "python")
+    ],
+    *[
+        pytest.param(queue("SendMessage", f"{pool}.fifo"), {"dispatcher-task"}, id=f"send to pool {pool}")
+        for pool in ("ingest", "polars", "python")
+    ],
     pytest.param(queue("ReceiveMessage", "polars-dlq.fifo"), {"dispatcher-task"}, id="receive dead letters"),
     pytest.param(queue("SendMessage", "polars-dlq.fifo"), NOBODY, id="send to dead letters"),
     pytest.param(queue("ReceiveMessage", "lambda-failures"), {"dispatcher-task"}, id="receive failures of Lambda"),
@@ -189,9 +194,7 @@ def test_roles_are_assumed_by_their_service_for_this_account_alone(environment: 
     for role in environment.all("aws_iam_role"):
         for statement in json.loads(role["assume_role_policy"])["Statement"]:
             assert set(statement["Principal"]) == {"Service"}, role["name"]
-            service = statement["Principal"]["Service"]
-            if service != "monitoring.rds.amazonaws.com":
-                assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT, role["name"]
+            assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT, role["name"]
 
 
 @pytest.mark.parametrize("field", ["privileged", "secrets"])

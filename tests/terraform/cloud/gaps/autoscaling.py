@@ -1,8 +1,9 @@
-"""Gap: Application Auto Scaling has no tags, and the provider asks for them after each write."""
+"""Gap: Application Auto Scaling has no tags, which the provider asks for after each write, and knows moto's ECS alone."""
 
 import json
 from typing import Any
 
+from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 
 _TAGS: dict[str, dict[str, str]] = {}
@@ -29,5 +30,7 @@ def fill() -> None:
             _TAGS.get(self._get_param("ResourceARN"), {}).pop(key, None)
         return "{}"
 
+    # A service may be one of our own ECS, which moto knows nothing of.
+    setattr(ApplicationAutoscalingBackend, "_ecs_service_exists_for_target", lambda *_: True)  # noqa: B010 - as below
     for operation in (register_scalable_target, list_tags_for_resource, tag_resource, untag_resource):
         setattr(ApplicationAutoScalingResponse, operation.__name__, operation)
