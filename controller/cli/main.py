@@ -42,6 +42,8 @@ COMMANDS: dict[str, Entry] = {
     "delete": Entry("steer", "delete", "Delete a DAG, pool or dataset that nothing refers to."),
     "up": Entry("system", "up", "Run the whole system on this machine."),
     "demo": Entry("system", "demo", "Run the example DAG on real data, then stop."),
+    "deploy": Entry("deploy", "deploy", "Bring an environment on AWS to what this folder says."),
+    "rollback": Entry("deploy", "rollback", "Take an environment back to an earlier deployment."),
     "migrate": Entry("system", "migrate", "Bring the database to this version's schema."),
     "dispatcher": Entry("system", "dispatcher", "Run the controller."),
     "version": Entry("system", "version", "Print the version."),

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path
-    for pattern in (".", "controller", "workers", "dags", "tests", "tests/*", "docs", "docs/adr")
+    for pattern in (
+        *(".", "controller", "workers", "dags", "tests", "tests/*", "docs", "docs/adr"),
+        *("terraform", "terraform/modules/*"),
+    )
     for path in ROOT.glob(f"{pattern}/*.md".removeprefix("./"))
 )
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

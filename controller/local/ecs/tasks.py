@@ -193,9 +193,12 @@ class Tasks:
             elif self._host.now() >= grace_ends:
                 failed += 1
             if failed >= check.retries:
-                self._ledger.change(task_id, health=Health.UNHEALTHY)
-                self.stop(task_id, StopCode.SERVICE, "Task failed container health checks")
-                return
+                task = self._ledger.change(task_id, health=Health.UNHEALTHY)
+                # A task that was run by hand goes on regardless:
+                # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
+                if task.service is not None:
+                    self.stop(task_id, StopCode.SERVICE, "Task failed container health checks")
+                    return
             waits = self._ledger.get(task_id).health is Health.UNKNOWN
             await asyncio.sleep(min(check.interval, _FIRST_LOOKS) if waits else check.interval)
 
