@@ -40,7 +40,7 @@ DOCUMENTS = sorted(
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
-_NAMED = re.compile(r"`(setpoint|make) ([a-z]+)")
+_NAMED = re.compile(r"`(setpoint|make) ([a-z-]+)")
 _PROMPT = re.compile(r"^\$ (.+)$", re.MULTILINE)
 _MODULE = re.compile(r"# (?:.*/)?(\w+)\.py\n")
 
@@ -97,7 +97,7 @@ def test_links(document: Path) -> None:
 
 @pytest.mark.parametrize("document", document_ids())
 def test_commands(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     known = {"setpoint": set(COMMANDS), "make": targets}
     named = _NAMED.findall(prose(document))
     for shell in (*blocks("sh", document), *blocks("console", document)):
