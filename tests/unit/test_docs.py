@@ -40,7 +40,7 @@ DOCUMENTS = sorted(
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
-_NAMED = re.compile(r"`(setpoint|make) ([a-z-]+)")
+_NAMED = re.compile(r"`(setpoint|make) ([a-z][a-z-]*)")
 _PROMPT = re.compile(r"^\$ (.+)$", re.MULTILINE)
 _MODULE = re.compile(r"# (?:.*/)?(\w+)\.py\n")
 
