@@ -16,7 +16,7 @@ from controller.store.connect import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from controller.main import World
+    from controller.world import World
     from controller.settings import Settings
 
 LIST_LIMIT = 1

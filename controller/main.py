@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
-import obstore.store
 import structlog
-from botocore.config import Config
 from prometheus_client import REGISTRY
 from psycopg_pool import ConnectionPool
 from pydantic import ValidationError
@@ -31,10 +26,6 @@ from controller.api.resources import resource_routes
 from controller.api.sources import EventSources
 from controller.api.tokens import ClaimTokens, Secrets, SharedTokens
 from controller.api.workers import WorkerApi
-from controller.aws.ecs import EcsServices, Services
-from controller.aws.functions import Functions, LambdaFunctions
-from controller.aws.secrets import SecretsManager
-from controller.aws.sqs import Queues, SqsQueues
 from controller.informers.cloudwatch import Publisher
 from controller.informers.invocations import FailedInvocations
 from controller.informers.notifications import Notifications
@@ -46,10 +37,9 @@ from controller.reconcilers.pools import PoolReconciler
 from controller.reconcilers.queues import QueueReconciler
 from controller.reconcilers.runs import RunReconciler
 from controller.reconcilers.sender import Sender
-from controller.runtime.clock import Clock, DatabaseClock
-from controller.runtime.ids import DrawnIds, Ids
 from controller.runtime.keys import Kind
 from controller.runtime.leader import Leader
+from controller.runtime.logs import configure_logging
 from controller.runtime.loop import Loop
 from controller.runtime.metrics import Workqueues
 from controller.runtime.wakes import Wakes
@@ -58,6 +48,7 @@ from controller.settings import Settings, UnknownSetting, read
 from controller.store import tokens
 from controller.store.connect import connect, make_pool
 from controller.store.revisions import Revisions
+from controller.world import World, world
 
 if TYPE_CHECKING:
     import psycopg
@@ -68,25 +59,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 STOP_WITHIN = 10.0
 PEOPLE_CONNECTIONS = 8
-_ADAPTIVE = Config(retries={"mode": "adaptive", "max_attempts": 3})
 STUCK_AFTER = 120.0
 """A loop that has not looked at its queue for this many seconds makes /healthz fail."""
 RUN_BATCH, DAG_BATCH, POOL_BATCH = 200, 50, 1
 POOL_THREADS = 4
 """How many pools, and how many queues, are looked at side by side: a call to AWS that hangs holds up its own key alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What the dispatcher reaches beyond Postgres."""
-
-    queues: Queues
-    functions: Functions
-    services: Services
-    secrets: Secrets
-    objects: Any
-    clock: Clock
-    ids: Ids
 
 
 class Dispatcher:
@@ -112,39 +89,52 @@ class Dispatcher:
         holder = settings.holder or f"{socket.gethostname()}/{os.getpid()}"
         self.leader = Leader(self._connect, holder, self._began, self._ceased)
         self._wakes = Wakes(self._queues, self.leader.leads, self._database)
-        revisions = Revisions()
+        self._revisions = Revisions()
         delivery = Delivery(world.queues, world.functions, settings.name_prefix)
         self._sender = Sender(self._database, world.clock, delivery)
+        self._timers = Timers(self._database, world.clock, self._wakes.enqueue, self.leader.leads)
+        self._loops = self._reconcilers()
+        self._informers = self._background()
+        self._worker_api, routes = self._serve()
+        self._app = app.build(routes, self._healthy, self._ready)
+        self.server = app.Server(self._app, settings.host, settings.port)
+
+    def _reconcilers(self) -> list[Loop]:
+        """Return a loop for each kind of key."""
+        settings, world = self._settings, self._world
         leads, clock, wake, database = self.leader.leads, world.clock, self._wakes, self._database
+        revisions, queues = self._revisions, self._queues
         run = RunReconciler(database, clock, revisions, self._sender, wake)
         dag = DagReconciler(database, clock, revisions, world.ids, wake)
         pool = PoolReconciler(database, clock, revisions, world.services, wake, scales=settings.scale_pools)
         queue = QueueReconciler(database, clock, revisions, world.queues, self._sender, wake, settings.name_prefix)
-        invocations = Invocations(database, clock, revisions, world.functions, self._sender, wake)
-        self._loops = [
-            Loop("runs", runs, run.reconcile, batch=RUN_BATCH, leads=leads),
-            Loop("dags", dags, dag.reconcile, batch=DAG_BATCH, leads=leads),
-            Loop("pools", pools, pool.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
-            Loop("queues", queues, queue.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
+        return [
+            Loop("runs", queues[Kind.RUN], run.reconcile, batch=RUN_BATCH, leads=leads),
+            Loop("dags", queues[Kind.DAG], dag.reconcile, batch=DAG_BATCH, leads=leads),
+            Loop("pools", queues[Kind.POOL], pool.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
+            Loop("queues", queues[Kind.QUEUE], queue.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
         ]
-        self._timers = Timers(database, clock, self._wakes.enqueue, leads)
-        self._informers: list[Background] = [
-            Notifications(self._connect, self._wakes.enqueue, leads),
+
+    def _background(self) -> list[Background]:
+        """Return the threads that bring keys, and those that tell of what is."""
+        settings, world = self._settings, self._world
+        leads, clock, wake, database = self.leader.leads, world.clock, self._wakes, self._database
+        found: list[Background] = [
+            Notifications(self._connect, wake.enqueue, leads),
             self._timers,
             OpenKeeper(database, clock),
         ]
         if settings.metrics_env:
-            self._informers.append(Publisher(database, clock, settings.metrics_env, leads, _say))
+            found.append(Publisher(database, clock, settings.metrics_env, leads, _say))
         if settings.lambda_failures_queue:
-            self._informers.append(FailedInvocations(invocations.look, leads))
-        self._worker_api, routes = self._serve(revisions)
-        self._app = app.build(routes, self._healthy, self._ready)
-        self.server = app.Server(self._app, settings.host, settings.port)
+            invocations = Invocations(database, clock, self._revisions, world.functions, self._sender, wake)
+            found.append(FailedInvocations(invocations.look, leads))
+        return found
 
-    def _serve(self, revisions: Revisions) -> tuple[WorkerApi, list[Route]]:
+    def _serve(self) -> tuple[WorkerApi, list[Route]]:
         """Return the workers' side of the API, which answers in threads of its own, and all routes."""
         settings, world = self._settings, self._world
-        database, clock, wake = self._database, world.clock, self._wakes
+        database, clock, wake, revisions = self._database, world.clock, self._wakes, self._revisions
         signing_key = _required(world.secrets, settings.signing_key_secret)
         grants = Grants(revisions, ClaimTokens(signing_key.encode()))
         protocol = WorkerProtocol(database, clock, grants, wake)
@@ -229,49 +219,6 @@ def _required(secrets: Secrets, name: str) -> str:
     if not values:
         raise RuntimeError(f"the secret {name} does not exist or is empty; create it in Secrets Manager")
     return values[0]
-
-
-def world(settings: Settings) -> World:
-    """Return the real world: AWS by boto3, objects by obstore, Postgres's clock."""
-    # One pool of connections a client, so that sending threads do not wait for each other.
-    config = Config(
-        max_pool_connections=16,
-        retries={"mode": "standard", "max_attempts": 3},
-        connect_timeout=3,
-        # Whoever asked comes again by itself; a call that hangs must not hold up the look at a lease.
-        read_timeout=5,
-    )
-    sqs = boto3.client("sqs", config=config)
-    objects = obstore.store.from_url(settings.object_store, **_mkdir(settings.object_store))
-    return World(
-        SqsQueues(sqs),
-        LambdaFunctions(boto3.client("lambda", config=config), sqs, settings.lambda_failures_queue),
-        # ECS allows few calls a second to all who use the account, so this client slows down by itself when it is throttled.
-        EcsServices(boto3.client("ecs", config=config.merge(_ADAPTIVE)), settings.cluster),
-        SecretsManager(boto3.client("secretsmanager", config=config)),
-        objects,
-        DatabaseClock(),
-        DrawnIds(),
-    )
-
-
-def _mkdir(url: str) -> dict[str, Any]:
-    return {"mkdir": True} if url.startswith("file://") else {}
-
-
-def configure_logging(level: str) -> None:
-    """Log JSON lines to standard output."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        cache_logger_on_first_use=True,
-    )
 
 
 def main(*, check: bool = False) -> int:
