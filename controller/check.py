@@ -16,8 +16,8 @@ from controller.store.connect import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from controller.world import World
     from controller.settings import Settings
+    from controller.world import World
 
 LIST_LIMIT = 1
 

@@ -31,6 +31,15 @@ class Stored:
     resource_version: int
     spec: Mapping[str, Any]
     created_at: datetime
+    deleted_at: datetime | None = None
+    """Since when it is being deleted."""
+    finalizers: tuple[str, ...] = ()
+    """What must happen before it is gone."""
+
+    @property
+    def terminating(self) -> bool:
+        """Tell whether it is being deleted."""
+        return self.deleted_at is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,13 +71,13 @@ ATTEMPT_TRANSITIONS: Mapping[AttemptPhase, frozenset[AttemptPhase]] = {
 
 _REOPENED = frozenset({_T.READY, _T.WAITING})
 
-# A final task phase leaves only through `retry`, which is a spec change (generation + 1).
+# A final task phase leaves only through `retry`, `rerun` or `clear`, which are spec changes (generation + 1).
 TASK_TRANSITIONS: Mapping[TaskPhase, frozenset[TaskPhase]] = {
     _T.WAITING: frozenset({_T.READY, _T.SKIPPED, _T.UPSTREAM_FAILED, _T.CANCELLED}),
     _T.READY: frozenset({_T.ACTIVE, _T.CANCELLED}),
     _T.ACTIVE: frozenset({_T.READY, _T.BACKOFF, _T.SUCCEEDED, _T.FAILED, _T.CANCELLED}),
     _T.BACKOFF: frozenset({_T.READY, _T.CANCELLED}),
-    _T.SUCCEEDED: frozenset(),
+    _T.SUCCEEDED: _REOPENED,
     _T.FAILED: _REOPENED,
     _T.UPSTREAM_FAILED: _REOPENED,
     _T.SKIPPED: _REOPENED,
@@ -87,7 +87,7 @@ TASK_TRANSITIONS: Mapping[TaskPhase, frozenset[TaskPhase]] = {
 RUN_TRANSITIONS: Mapping[RunPhase, frozenset[RunPhase]] = {
     _R.PENDING: frozenset({_R.RUNNING, _R.CANCELLED, _R.FAILED}),
     _R.RUNNING: frozenset({_R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
-    _R.SUCCEEDED: frozenset(),
+    _R.SUCCEEDED: frozenset({_R.RUNNING}),
     _R.FAILED: frozenset({_R.RUNNING}),
     _R.CANCELLED: frozenset({_R.RUNNING}),
 }

@@ -21,6 +21,7 @@ from crds.dataset import DatasetStatus
 from crds.meta import API_VERSION, Status
 from crds.names import cold_prefix, hot_table
 from crds.pool import WorkerPoolStatus
+from crds.reasons import Reason
 from crds.run import AttemptView, DagRunStatus, TaskRunStatus
 
 if TYPE_CHECKING:
@@ -196,6 +197,11 @@ def _resource(stored: Stored, status: Status) -> Object:
         "generation": stored.generation,
         "resourceVersion": str(stored.resource_version),
     }
+    if stored.deleted_at is not None:
+        metadata["deletionTimestamp"] = utc(stored.deleted_at)
+        status = status.model_copy(update={"phase": Reason.TERMINATING.value})
+    if stored.finalizers:
+        metadata["finalizers"] = list(stored.finalizers)
     return _object(stored.kind, metadata, dict(stored.spec), status)
 
 

@@ -23,6 +23,7 @@ _OBJECT = {"type": "object"}
 _CODES = {
     200: "Done",
     201: "Created",
+    202: "Accepted: it ends by itself, as its conditions tell",
     400: "The request cannot be read",
     401: "No valid token",
     403: "The token's role is too low",
@@ -169,9 +170,28 @@ _OWN: dict[str, Any] = {
             "idempotencyKey": {"type": "string", "maxLength": 200},
         },
     },
+    "Finalizers": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["finalizers"],
+        "properties": {"finalizers": {"type": "array", "maxItems": 20, "items": _TEXT}},
+    },
     "Retry": {
         "type": "object",
+        "additionalProperties": False,
         "properties": {"tasks": {"type": "array", "items": _TEXT, "description": "By default all that failed."}},
+    },
+    "Rerun": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["from"],
+        "properties": {"from": {"type": "array", "items": _TEXT, "minItems": 1, "description": "These and all below."}},
+    },
+    "Clear": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["tasks"],
+        "properties": {"tasks": {"type": "array", "items": _TEXT, "minItems": 1, "description": "These alone."}},
     },
     "Explanation": {
         "type": "object",

@@ -1,4 +1,4 @@
-"""Lists, single objects, watches and deletion of all kinds; and the table of all endpoints of the resource API."""
+"""Lists, single objects and watches of all kinds; and the table of all endpoints of the resource API."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from controller.actions import Event
-from controller.api import apply, bundles, events, explain, logs, openapi, revisions, runs, triggers
+from controller.api import (
+    apply,
+    bundles,
+    deletion,
+    events,
+    explain,
+    logs,
+    openapi,
+    reopen,
+    revisions,
+    runs,
+    triggers,
+)
 from controller.api.auth import Authenticator, Role
 from controller.api.endpoint import (
     ApiDeps,
@@ -24,21 +35,13 @@ from controller.api.objects import listing
 from controller.api.reads import COLLECTIONS, Collection, everything, one
 from controller.api.selectors import parse_fields, parse_labels
 from controller.api.watch import Changes, Stream
-from controller.errors import Conflict, NotFound
-from controller.store import events as event_rows
-from controller.store import resources
-from controller.store.resources import Ref
 from controller.store.selection import PAGE_LIMIT, Selection
-from crds.kinds import APPLIED
-from crds.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import psycopg
     from starlette.responses import Response
 
-    from controller.observed import Stored
 
 NAMESPACE = "/apis/setpoint.dev/v1/namespaces/{ns}"
 WATCH_LIMIT = 5_000
@@ -70,9 +73,11 @@ def all_endpoints() -> list[Endpoint]:
     return [
         *(endpoint for plural in COLLECTIONS for endpoint in _endpoints(plural)),
         *apply.endpoints(NAMESPACE),
+        *deletion.endpoints(NAMESPACE),
         *triggers.endpoints(NAMESPACE),
         *revisions.endpoints(NAMESPACE),
         *runs.endpoints(NAMESPACE),
+        *reopen.endpoints(NAMESPACE),
         *explain.endpoints(NAMESPACE),
         *logs.endpoints(NAMESPACE),
         *events.endpoints(NAMESPACE),
@@ -92,22 +97,10 @@ def _endpoints(plural: str) -> Iterable[Endpoint]:
         with deps.pool.connection() as connection:
             return answer(one(connection, plural, call.namespace, call.name, deps.clock.now(connection)))
 
-    def delete(deps: ApiDeps, call: Call) -> Response:
-        return _delete(deps, Ref(kind, call.namespace, call.name))
-
     yield Endpoint(
         "GET", path, Role.VIEWER, list_, f"List {plural}", _LIST_QUERY, answer=f"{kind}List", codes=(200, 410, 429)
     )
     yield Endpoint("GET", f"{path}/{{name}}", Role.VIEWER, get, f"Get one {kind}", answer=kind, codes=(200, 404))
-    if kind in APPLIED:
-        yield Endpoint(
-            "DELETE",
-            f"{path}/{{name}}",
-            Role.ADMIN,
-            delete,
-            f"Delete a {kind} that nothing refers to",
-            codes=(200, 404, 409),
-        )
 
 
 def _list(deps: ApiDeps, call: Call, collection: Collection) -> Response:
@@ -138,37 +131,3 @@ def _watch(deps: ApiDeps, threads: Threads, collection: Collection, selection: S
             return changes.since(everything(connection, collection, selection, now, WATCH_LIMIT))
 
     return Stream(threads, look).response("application/x-ndjson")
-
-
-def _delete(deps: ApiDeps, ref: Ref) -> Response:
-    with deps.pool.connection() as connection, connection.transaction():
-        resources.take_turns(connection)
-        stored = resources.lock(connection, [ref]).get(ref)
-        if stored is None:
-            raise NotFound(f"there is no {ref.kind} {ref.name!r} in namespace {ref.namespace!r}")
-        refusal = {"Dag": _dag_refusal, "WorkerPool": _pool_refusal, "Dataset": _dataset_refusal}[ref.kind]
-        reason = refusal(connection, stored)
-        if reason is not None:
-            raise Conflict(f"{ref.kind} {ref.name!r} cannot be deleted: {reason}")
-        resources.delete(connection, stored.uid)
-        event = Event("Normal", ref.namespace, ref.kind, ref.name, Reason.DELETED, f"{ref.kind} deleted")
-        event_rows.record(connection, [event], deps.clock.now(connection))
-    return answer({"kind": "Status", "status": "Success", "details": {"kind": ref.kind, "name": ref.name}})
-
-
-def _dag_refusal(connection: psycopg.Connection, stored: Stored) -> str | None:
-    count = resources.run_count(connection, stored.uid)
-    return f"it has {count} runs in its history; pause it instead" if count else None
-
-
-def _pool_refusal(connection: psycopg.Connection, stored: Stored) -> str | None:
-    dags = resources.dags_with_pool(connection, stored.namespace, stored.name)
-    if dags:
-        return f"tasks of {', '.join(dags)} run in it; give them another pool first"
-    count = resources.unfinished_in_pool(connection, stored.uid)
-    return f"{count} tasks in it are unfinished; wait or cancel their runs" if count else None
-
-
-def _dataset_refusal(connection: psycopg.Connection, stored: Stored) -> str | None:
-    dags = resources.dags_with_dataset(connection, stored.namespace, stored.name)
-    return f"tasks of {', '.join(dags)} read or write it; change them first" if dags else None

@@ -120,6 +120,7 @@ def _listeners(connection: psycopg.Connection, path: str) -> list[tuple[Stored, 
     return [
         (dag, trigger.name, trigger.webhook)
         for dag in found.values()
+        if not dag.terminating
         for trigger in DagSpec.model_validate(dag.spec, extra="ignore").triggers
         if trigger.webhook.path == path
     ]

@@ -13,7 +13,7 @@ from controller.api.errors import bad_request
 from controller.api.reads import observed_dags
 from controller.api.run_creation import Wanted, create_run
 from controller.api.upsert import PAUSED
-from controller.errors import NotFound
+from controller.errors import Conflict, NotFound
 from controller.runtime.keys import Key, Kind
 from controller.store import dag_history, events, resources, views
 from controller.store.resources import Ref
@@ -46,7 +46,7 @@ def endpoints(namespace: str) -> list[Endpoint]:
             "Create a run; the same idempotencyKey gives the same run",
             body="Trigger",
             answer="DagRun",
-            codes=(200, 201, 404, 422),
+            codes=(200, 201, 404, 409, 422),
         ),
         Endpoint(
             "POST",
@@ -55,7 +55,7 @@ def endpoints(namespace: str) -> list[Endpoint]:
             _on_dag(suspend=True),
             "Suspend a Dag",
             answer="Dag",
-            codes=(200, 404),
+            codes=(200, 404, 409),
         ),
         Endpoint(
             "POST",
@@ -64,7 +64,7 @@ def endpoints(namespace: str) -> list[Endpoint]:
             _on_dag(suspend=False),
             "Resume a Dag",
             answer="Dag",
-            codes=(200, 404),
+            codes=(200, 404, 409),
         ),
     ]
 
@@ -136,4 +136,6 @@ def _lock_dag(connection: psycopg.Connection, call: Call) -> Stored:
     dag = resources.lock(connection, [ref]).get(ref)
     if dag is None:
         raise NotFound(f"there is no Dag {call.name!r} in namespace {call.namespace!r}")
+    if dag.terminating:
+        raise Conflict(f"Dag {call.name!r} is being deleted")
     return dag

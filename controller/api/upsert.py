@@ -93,6 +93,8 @@ def _refuse(connection: psycopg.Connection, wanted: Sequence[Resource], stored: 
         if given is not None and (current is None or str(current.resource_version) != given):
             at = "does not exist" if current is None else f"is at resourceVersion {current.resource_version}"
             raise Conflict(f"{ref.kind} {ref.name!r} {at}, not at {given}; read it again and repeat your change")
+        if current is not None and current.terminating:
+            raise Conflict(f"{ref.kind} {ref.name!r} is being deleted; apply it again when it is gone")
     problems = [
         problem(n, resource, finding.field, finding.message, finding.suggestion)
         for n, finding in check(wanted, _known(connection, wanted))
@@ -126,6 +128,8 @@ def _known(connection: psycopg.Connection, wanted: Sequence[Resource]) -> list[R
         for kind in ("WorkerPool", "Dataset")
         for namespace in sorted(namespaces)
         for stored in resources.page(connection, kind, Selection(namespace, limit=KNOWN_LIMIT))
+        # Nothing new may refer to what is going.
+        if not stored.terminating
     ]
     # A queue belongs to one pool, whatever its namespace.
     others = resources.pools_elsewhere(connection, sorted(namespaces), KNOWN_LIMIT)

@@ -37,6 +37,8 @@ COMMANDS: dict[str, Entry] = {
     "diff": Entry("diff", "diff", "Show what apply would change."),
     "cancel": Entry("steer", "cancel", "Cancel a run."),
     "retry": Entry("steer", "retry", "Open an ended run, or one of its tasks, again."),
+    "rerun": Entry("steer", "rerun", "Open tasks of an ended run again, and all below them."),
+    "clear": Entry("steer", "clear", "Open single tasks of an ended run again."),
     "pause": Entry("steer", "pause", "Suspend a DAG or a run."),
     "resume": Entry("steer", "resume", "Resume a DAG or a run."),
     "delete": Entry("steer", "delete", "Delete a DAG, pool or dataset that nothing refers to."),

@@ -48,6 +48,8 @@ def dag(stored: Stored, seen: ObservedDag) -> Conditions:
     valid = Condition(type="Valid", status=TRUE, reason=Reason.VALID, observed_generation=generation)
     synced = _synced(stored, seen)
     scheduled = _scheduled(stored, seen)
+    if stored.terminating:
+        return _terminating(stored), valid, synced, scheduled
     if synced.status is not TRUE:
         reason, message = synced.reason, synced.message
     else:
@@ -101,15 +103,25 @@ def task(seen: ObservedTask) -> Conditions:
 
 def pool(stored: Stored, seen: ObservedPool) -> Conditions:
     """Return Ready of a WorkerPool."""
+    if stored.terminating:
+        return (_terminating(stored),)
     status, reason, message = _pool_ready(stored, seen)
     return (_condition("Ready", status, reason, message, stored.generation),)
 
 
 def dataset(stored: Stored, seen: ObservedDataset | None) -> Conditions:
     """Return Ready of a Dataset: its table or manifest exists since it was applied."""
+    if stored.terminating:
+        return (_terminating(stored),)
     status, message = (TRUE, "") if seen is not None else (UNKNOWN, "nothing is recorded of it; apply it again")
     reason = Reason.READY if seen is not None else Reason.UNKNOWN
     return (_condition("Ready", status, reason, message, stored.generation),)
+
+
+def _terminating(stored: Stored) -> Condition:
+    """Return Ready of what is being deleted."""
+    waits = f"it waits for {', '.join(stored.finalizers)}" if stored.finalizers else ""
+    return _condition("Ready", FALSE, Reason.TERMINATING, waits, stored.generation, stored.deleted_at)
 
 
 def _condition(

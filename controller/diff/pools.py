@@ -69,6 +69,8 @@ class PoolView:
     """The ECS tasks of earlier deployments, while a newer one rolls out."""
     renewed: int = 0
     """How many tasks of the newest deployment run."""
+    terminating: bool = False
+    """The pool is being deleted, so that all of its workers shall go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def diff(view: PoolView, now: datetime, *, scales: bool) -> PoolPlan:
     gone = _gone(view, now)
     left = [w for w in view.workers if w.id not in {g.id for g in gone}]
     desired, wake = _desired(view, now) if scales else (None, None)
-    drain, undrain = _drain(left, view, view.desired if desired is None else desired, now)
+    kept = 0 if view.terminating else view.desired if desired is None else desired
+    drain, undrain = _drain(left, view, kept, now)
     wakes = [max(w.heartbeat_by, view.open_since + LEASE) for w in left]
     silent = {g.id for g in gone if g.reason is Reason.LEASE_EXPIRED}
     stop = tuple(w.ecs_task for w in view.workers if w.id in silent and w.ecs_task)

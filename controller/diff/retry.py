@@ -1,9 +1,10 @@
-"""Which tasks of an ended run a retry opens again: those chosen, and what below them did not succeed."""
+"""Which tasks of an ended run are opened again by a retry, a rerun or a clear."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
 
 from controller.diff.rules import Upstream, judge
 from crds.dag import When
@@ -23,6 +24,17 @@ TaskItem = tuple[str, int]
 """A task's name and the index of its item."""
 
 
+class Again(StrEnum):
+    """How tasks are opened again."""
+
+    RETRY = "retry"
+    """What failed or was cancelled, and below it what did not succeed."""
+    RERUN = "rerun"
+    """Whatever is chosen, and all that lies below it."""
+    CLEAR = "clear"
+    """Whatever is chosen, and nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskRule:
     """What a revision says of a task's start."""
@@ -40,15 +52,18 @@ class Reopening:
 
 
 def reopen(
-    rules: Mapping[str, TaskRule], phases: Mapping[TaskItem, TaskPhase], chosen: Collection[TaskItem] | None
+    rules: Mapping[str, TaskRule],
+    phases: Mapping[TaskItem, TaskPhase],
+    chosen: Collection[TaskItem] | None,
+    how: Again = Again.RETRY,
 ) -> Reopening:
-    """Return what a retry of the chosen tasks reopens; by default all that failed or were cancelled.
+    """Return what is opened again; by default all that failed or were cancelled.
 
-    A task below a reopened one is opened too unless it succeeded, or unless something else keeps it from starting.
+    A task below a reopened one is opened too as `how` says, unless something else keeps it from starting.
     So each waiting task has an unfinished upstream task whose end will have it looked at.
     """
     wanted = set(chosen) if chosen is not None else {item for item, phase in phases.items() if phase in RETRYABLE}
-    problems = _unfit(phases, wanted)
+    problems = _unfit(phases, wanted, how)
     if problems:
         return Reopening({}, tuple(problems))
 
@@ -59,14 +74,29 @@ def reopen(
     for task in topological({task: rule.needs for task, rule in rules.items()}):
         below = any(upstream in touched for upstream in rules[task].needs)
         for item in items.get(task, ()):
-            phase = _reopened(rules[task], items, now, item, below=below, chosen=item in wanted)
+            if item not in wanted and not (below and _follows(now[item], how)):
+                continue
+            phase = _reopened(rules[task], items, now)
             if phase is not None:
                 opened[item] = now[item] = phase
                 touched.add(task)
     return Reopening(opened, tuple(_blocked(rules, items, now, wanted - opened.keys(), explicit=chosen is not None)))
 
 
-def _unfit(phases: Mapping[TaskItem, TaskPhase], wanted: Collection[TaskItem]) -> list[str]:
+def _follows(phase: TaskPhase, how: Again) -> bool:
+    """Tell whether a task below a reopened one is opened too."""
+    match how:
+        case Again.RETRY:
+            return phase is not TaskPhase.SUCCEEDED
+        case Again.RERUN:
+            return True
+        case Again.CLEAR:
+            return False
+        case _:
+            assert_never(how)
+
+
+def _unfit(phases: Mapping[TaskItem, TaskPhase], wanted: Collection[TaskItem], how: Again) -> list[str]:
     if not wanted:
         return ["no task failed or was cancelled, so there is nothing to retry"]
     problems = []
@@ -74,24 +104,17 @@ def _unfit(phases: Mapping[TaskItem, TaskPhase], wanted: Collection[TaskItem]) -
         phase = phases.get(item)
         if phase is None:
             problems.append(f"the run has no task {_text(item)}")
-        elif phase not in RETRYABLE:
-            hint = "; retry the task that failed above it" if phase is TaskPhase.UPSTREAM_FAILED else ""
+        elif how is Again.RETRY and phase not in RETRYABLE:
+            above = "; retry the task that failed above it"
+            hint = above if phase is TaskPhase.UPSTREAM_FAILED else "; `rerun` opens it and all below it again"
             problems.append(f"task {_text(item)} is {phase}, not Failed or Cancelled{hint}")
     return problems[:_SHOWN]
 
 
 def _reopened(
-    rule: TaskRule,
-    items: Mapping[str, Sequence[TaskItem]],
-    now: Mapping[TaskItem, TaskPhase],
-    item: TaskItem,
-    *,
-    below: bool,
-    chosen: bool,
+    rule: TaskRule, items: Mapping[str, Sequence[TaskItem]], now: Mapping[TaskItem, TaskPhase]
 ) -> TaskPhase | None:
     """Return the phase that a task takes again, or None if it stays as it is."""
-    if not chosen and (not below or now[item] is TaskPhase.SUCCEEDED):
-        return None
     verdict = judge(rule.when, _upstream(rule, items, now))
     if verdict is None:
         return TaskPhase.WAITING
@@ -113,7 +136,7 @@ def _blocked(
     for item in sorted(left)[:_SHOWN]:
         above = [i for need in rules[item[0]].needs for i in items.get(need, ()) if now[i] in _FAILED]
         names = ", ".join(f"{_text(i)} ({now[i]})" for i in above[:_SHOWN]) or "its rule"
-        problems.append(f"task {_text(item)} cannot start because of {names}; retry that too")
+        problems.append(f"task {_text(item)} cannot start because of {names}; open that again too")
     return problems
 
 

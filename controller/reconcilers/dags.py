@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from controller.actions import Event
+from controller.diff import deletion
 from controller.diff.dags import DagPlan, DagView, NewRun, diff
 from controller.runtime.keys import Key, Kind, Wake
 from controller.runtime.loop import Result
 from controller.store import dags, datasets, events, pools, runs, task_runs
+from controller.store import deletion as removals
 from controller.store.revisions import Revision, RevisionId, Revisions
 from controller.store.runs import NewRow
 from controller.store.task_runs import NewTask
@@ -38,6 +40,10 @@ BUSY_AGAIN = timedelta(milliseconds=50)
 """When to look again at a DAG of which someone else had locked a run."""
 WAITING_LIMIT = 1_000
 """The most runs of a DAG that one pass admits: it looks at so many beyond those that may be active."""
+
+
+DELETE_BATCH = 100
+"""How many ended runs of a Dag that is being deleted one pass deletes."""
 
 
 @dataclass(slots=True)
@@ -73,6 +79,8 @@ class DagReconciler:
         return results
 
     def _one(self, connection: psycopg.Connection, row: DagRow, now: datetime, done: _Done) -> DagPlan:
+        if row.terminating:
+            return _delete(connection, row, now, done)
         active = runs.active(connection, row.uid, row.spec.concurrency.max_active_runs + WAITING_LIMIT)
         view = DagView(
             row.spec,
@@ -154,6 +162,20 @@ class DagReconciler:
         done.wakes |= {Key(Kind.SLOTS, t.pool_uid) for t in tasks if t.phase is TaskPhase.READY}
         done.admitted += len(admitted)
         return set()
+
+
+def _delete(connection: psycopg.Connection, row: DagRow, now: datetime, done: _Done) -> DagPlan:
+    """Bring a Dag that is being deleted closer to its end: its runs are cancelled, then deleted, then itself."""
+    remains = removals.remains(connection, row.uid, row.finalizers, DELETE_BATCH)
+    plan = deletion.diff(remains, now)
+    # As above: who fills slots locks runs first.
+    free = runs.lock(connection, plan.cancel).get()
+    cancelled = runs.cancel(connection, list(free), Reason.CANCELLED, now)
+    done.wakes |= {Key(Kind.RUN, uid) for uid in cancelled}
+    removals.delete_runs(connection, plan.delete)
+    removals.settle(connection, row.uid, row.finalizers, plan, now)
+    # What could be deleted is followed at once by more of it.
+    return DagPlan(wake_at=now if plan.delete else plan.wake_at)
 
 
 def _task(revision: Revision, name: str, pool: str) -> NewTask:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from controller.actions import Close, Event
+from controller.diff import deletion
 from controller.diff.pools import GoneWorker, PoolPlan, PoolView, StoppedTask, diff, wanted
 from controller.errors import SetpointError
 from controller.reconcilers import endings
 from controller.runtime.keys import Key, Kind, Wake
 from controller.runtime.loop import Result
 from controller.store import attempts, events, pools, workers
+from controller.store import deletion as removals
 from crds.phases import AttemptPhase
 from crds.reasons import Reason
 
@@ -41,6 +43,7 @@ class _Seen:
     """What ECS said of a pool's service and of its workers' tasks; nothing, if it did not answer."""
 
     counts: ServiceCounts | None = None
+    answered: bool = True
     stopped: Mapping[str, StoppedTask] = field(default_factory=dict)
     outdated: frozenset[str] = frozenset()
 
@@ -85,6 +88,8 @@ class PoolReconciler:
             workers.drain(connection, plan.drain, drain=True)
             workers.drain(connection, plan.undrain, drain=False)
             self._observe(connection, pool, counts, view, now)
+            if pool.terminating:
+                self._let_go(connection, pool, looked, view, now)
             if plan.desired is not None and counts is not None:
                 text = f"{counts.desired} → {plan.desired} tasks for a demand of {view.demand}"
                 events.record(connection, [_event(pool, "Normal", Reason.SCALED, text)], now)
@@ -95,6 +100,14 @@ class PoolReconciler:
         if plan.gone or plan.desired is not None:
             log.info("reconciled", controller="pools", pool=pool.name, gone=len(plan.gone), desired=plan.desired)
         return LOOK_EVERY if plan.wake_at is None else max(plan.wake_at - now, timedelta(milliseconds=50))
+
+    @staticmethod
+    def _let_go(connection: psycopg.Connection, pool: Pool, looked: _Seen, view: PoolView, now: datetime) -> None:
+        """Remove a pool that is being deleted once its workers and its service's tasks are gone."""
+        counts = looked.counts
+        tasks = 0 if counts is None else max(counts.desired, counts.running)
+        plan = deletion.pool(pool.finalizers, workers=len(view.workers), tasks=tasks if looked.answered else None)
+        removals.settle(connection, pool.uid, pool.finalizers, plan, now)
 
     def _stop(self, tasks: Sequence[str]) -> None:
         for task in tasks:
@@ -118,8 +131,8 @@ class PoolReconciler:
         except SetpointError as error:
             # Leases are judged without ECS: it only tells sooner.
             log.warning("ECS does not answer", pool=pool.name, error=str(error))
-            return _Seen()
-        return _Seen(counts, stopped, outdated)
+            return _Seen(answered=False)
+        return _Seen(counts, stopped=stopped, outdated=outdated)
 
     def _plan(
         self,
@@ -141,6 +154,7 @@ class PoolReconciler:
             None if counts is None else counts.running,
             looked.outdated,
             0 if counts is None else counts.renewed,
+            pool.terminating,
         )
         return view, diff(view, now, scales=self._scales)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _LOCK: LiteralString = """
-    SELECT uid, namespace, name, generation, spec
+    SELECT uid, namespace, name, generation, spec, deletion_timestamp IS NOT NULL, finalizers
       FROM resource
      WHERE kind = 'Dag' AND uid = ANY(%(uids)s)
      ORDER BY namespace, name
@@ -39,11 +39,12 @@ _MOVE: LiteralString = """
      WHERE dag_uid = %(dag)s AND schedule_cursor.schedule = moved.schedule AND schedule_cursor.cursor < moved.cursor
 """
 
-# What may need something: an unsuspended DAG with a schedule, or with a run that waits.
+# What may need something: a DAG with a schedule, with a run that waits, or that is being deleted.
 _ACTIVE: LiteralString = """
     SELECT uid FROM resource
      WHERE kind = 'Dag'
        AND (jsonb_array_length(coalesce(spec->'schedules', '[]')) > 0
+            OR deletion_timestamp IS NOT NULL
             OR EXISTS (SELECT FROM run WHERE run.dag_uid = resource.uid AND run.ended_at IS NULL AND run.phase = 'Pending'))
 """
 
@@ -57,12 +58,17 @@ class DagRow:
     name: str
     generation: int
     spec: DagSpec
+    terminating: bool = False
+    finalizers: tuple[str, ...] = ()
 
 
 def lock(connection: psycopg.Connection, uids: Sequence[str]) -> list[DagRow]:
     """Lock and return Dags in name order."""
     rows = connection.execute(_LOCK, {"uids": list(uids)})
-    return [DagRow(DagUid(r[0]), r[1], r[2], r[3], DagSpec.model_validate(r[4], extra="ignore")) for r in rows]
+    return [
+        DagRow(DagUid(r[0]), r[1], r[2], r[3], DagSpec.model_validate(r[4], extra="ignore"), r[5], tuple(r[6]))
+        for r in rows
+    ]
 
 
 def cursors(connection: psycopg.Connection, dag: DagUid) -> dict[str, datetime]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from controller.diff.attempts import QueueEvidence
 from controller.store.later import Later
@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
     from controller.diff.pools import Trouble
 
-_ALL: LiteralString = (
-    "SELECT uid, namespace, name, spec, generation FROM resource WHERE kind = 'WorkerPool' ORDER BY namespace, name"
-)
+_ALL: LiteralString = """
+    SELECT uid, namespace, name, spec, generation, deletion_timestamp IS NOT NULL, finalizers
+      FROM resource WHERE kind = 'WorkerPool'
+     ORDER BY namespace, name
+"""
 
 _SOME: LiteralString = """
-    SELECT uid, namespace, name, spec, generation FROM resource WHERE kind = 'WorkerPool' AND uid = ANY(%(uids)s)
+    SELECT uid, namespace, name, spec, generation, deletion_timestamp IS NOT NULL, finalizers
+      FROM resource WHERE kind = 'WorkerPool' AND uid = ANY(%(uids)s)
      ORDER BY namespace, name
 """
 
 _BY_NAME: LiteralString = """
-    SELECT uid, namespace, name, spec, generation FROM resource
+    SELECT uid, namespace, name, spec, generation, deletion_timestamp IS NOT NULL, finalizers
+      FROM resource
      WHERE kind = 'WorkerPool' AND namespace = %(namespace)s AND name = ANY(%(names)s)
 """
 
@@ -89,6 +93,8 @@ class Pool:
     name: str
     spec: WorkerPoolSpec
     generation: int
+    terminating: bool = False
+    finalizers: tuple[str, ...] = ()
 
     @property
     def service(self) -> str:
@@ -123,13 +129,13 @@ class Seen:
 def read(connection: psycopg.Connection, uids: Sequence[str] | None = None) -> dict[str, Pool]:
     """Return all pools, or those with the uids."""
     rows = connection.execute(_ALL) if uids is None else connection.execute(_SOME, {"uids": list(uids)})
-    return {r[0]: _pool(*r) for r in rows}
+    return {r[0]: _pool(r) for r in rows}
 
 
 def by_name(connection: psycopg.Connection, namespace: str, names: Sequence[str]) -> dict[str, Pool]:
     """Return the pools of a namespace by name."""
     rows = connection.execute(_BY_NAME, {"namespace": namespace, "names": list(names)})
-    return {r[2]: _pool(*r) for r in rows}
+    return {r[2]: _pool(r) for r in rows}
 
 
 def uids(connection: psycopg.Connection, named: Sequence[tuple[str, str]]) -> Later[dict[tuple[str, str], str]]:
@@ -194,5 +200,10 @@ def demand(connection: psycopg.Connection, pool: str, limit: int) -> int:
     return row[0] + row[1] if row else 0
 
 
-def _pool(uid: str, namespace: str, name: str, spec: object, generation: int) -> Pool:
-    return Pool(uid, namespace, name, WorkerPoolSpec.model_validate(spec, extra="ignore"), generation)
+def _pool(row: Sequence[Any]) -> Pool:
+    uid, namespace, name, spec, generation, terminating, finalizers = row
+    wanted = WorkerPoolSpec.model_validate(spec, extra="ignore")
+    if terminating:
+        # Nobody gets a slot of it, and it needs no workers.
+        wanted = wanted.model_copy(update={"suspend": True})
+    return Pool(uid, namespace, name, wanted, generation, terminating, tuple(finalizers))

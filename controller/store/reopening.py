@@ -1,4 +1,4 @@
-"""Open an ended run again for a retry: the run itself, and the tasks that the decision names."""
+"""Open an ended run again: the run itself, and the tasks that the decision names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RUN: LiteralString = """
        SET phase = 'Running', ended_at = NULL, cancel_at = NULL, cancel_reason = NULL, reason = NULL, message = NULL,
            deadline = %(now)s + %(timeout)s, generation = generation + 1,
            resource_version = nextval('resource_version')
-     WHERE uid = %(run)s AND phase IN ('Failed', 'Cancelled')
+     WHERE uid = %(run)s AND ended_at IS NOT NULL
 """
 
 # `number` stays, so that the ids of new attempts never meet the old ones'.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
@@ -19,7 +20,8 @@ _TAKE_TURNS: LiteralString = "SELECT pg_advisory_xact_lock(hashtextextended('set
 
 # In this order, as whoever locks several resources does.
 _LOCK: LiteralString = """
-    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at
+    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at,
+           deletion_timestamp, finalizers
       FROM resource
       JOIN unnest(%(kinds)s::text[], %(namespaces)s::text[], %(names)s::text[]) AS wanted(kind, namespace, name)
            USING (kind, namespace, name)
@@ -28,14 +30,16 @@ _LOCK: LiteralString = """
 """
 
 _FIND: LiteralString = """
-    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at
+    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at,
+           deletion_timestamp, finalizers
       FROM resource
      WHERE kind = %(kind)s AND namespace = %(namespace)s AND name = %(name)s
 """
 
 _PAGE: LiteralString = (
     """
-    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at
+    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at,
+           deletion_timestamp, finalizers
       FROM resource
      WHERE kind = %(kind)s AND namespace = %(namespace)s
        AND (%(name)s::text IS NULL OR name = %(name)s)
@@ -49,7 +53,8 @@ _PAGE: LiteralString = (
 )
 
 _POOLS_ELSEWHERE: LiteralString = """
-    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at
+    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at,
+           deletion_timestamp, finalizers
       FROM resource
      WHERE kind = 'WorkerPool' AND namespace <> ALL(%(namespaces)s)
      LIMIT %(limit)s
@@ -145,14 +150,14 @@ def lock(connection: psycopg.Connection, refs: Sequence[Ref]) -> dict[Ref, Store
             "names": [r.name for r in refs],
         },
     )
-    found = [Stored(*row) for row in rows]
+    found = [_stored(row) for row in rows]
     return {Ref(s.kind, s.namespace, s.name): s for s in found}
 
 
 def find(connection: psycopg.Connection, ref: Ref) -> Stored | None:
     """Return one resource."""
     row = connection.execute(_FIND, ref._asdict()).fetchone()
-    return None if row is None else Stored(*row)
+    return None if row is None else _stored(row)
 
 
 def listening(connection: psycopg.Connection, path: str, limit: int) -> list[Ref]:
@@ -179,13 +184,13 @@ def page(connection: psycopg.Connection, kind: str, selection: Selection) -> lis
         }
         | selection.labels.params(),
     )
-    return [Stored(*row) for row in rows]
+    return [_stored(row) for row in rows]
 
 
 def pools_elsewhere(connection: psycopg.Connection, namespaces: Sequence[str], limit: int) -> list[Stored]:
     """Return the pools of all other namespaces."""
     rows = connection.execute(_POOLS_ELSEWHERE, {"namespaces": list(namespaces), "limit": limit})
-    return [Stored(*row) for row in rows]
+    return [_stored(row) for row in rows]
 
 
 def insert(connection: psycopg.Connection, resource: Stored) -> None:
@@ -264,6 +269,10 @@ def observations(connection: psycopg.Connection, uids: Sequence[str]) -> dict[st
     """Return what the controller found when it last looked, by uid."""
     rows = connection.execute(_OBSERVATIONS, {"uids": list(uids)})
     return {row[0]: Observation(row[1], row[2], row[3]) for row in rows}
+
+
+def _stored(row: Sequence[Any]) -> Stored:
+    return replace(Stored(*row), finalizers=tuple(row[-1]))
 
 
 def _count(connection: psycopg.Connection, query: LiteralString, uid: str) -> int:

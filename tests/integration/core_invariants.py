@@ -39,7 +39,7 @@ _FOREIGN_OUTPUTS: LiteralString = """
     SELECT task_run.run_uid, task_run.task FROM task_run
       LEFT JOIN attempt ON attempt.run_uid = task_run.run_uid AND attempt.task = task_run.task
                        AND attempt.idx = task_run.idx AND attempt.number = task_run.number
-     WHERE (task_run.phase = 'Succeeded') <> coalesce(attempt.phase = 'Succeeded', false)
+     WHERE task_run.ended_at IS NOT NULL AND (task_run.phase = 'Succeeded') <> coalesce(attempt.phase = 'Succeeded', false)
         OR task_run.outputs IS DISTINCT FROM
            CASE WHEN task_run.phase = 'Succeeded' THEN attempt.outputs END
 """

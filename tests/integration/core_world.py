@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
+from controller.api.deletion import begin
 from controller.api.grants import Grants
 from controller.api.protocol import WorkerProtocol
 from controller.api.reporting import Reporting
 from controller.api.tokens import ClaimTokens
 from controller.api.upsert import upsert
-from controller.diff.retry import TaskRule, reopen
+from controller.diff.retry import Again, TaskRule, reopen
 from controller.informers.timers import Timers
 from controller.reconcilers.dags import DagReconciler
 from controller.reconcilers.delivery import Delivery
@@ -30,7 +31,7 @@ from controller.reconcilers.runs import RunReconciler
 from controller.reconcilers.sender import Sender
 from controller.runtime.keys import Key, Kind
 from controller.runtime.workqueue import Workqueue
-from controller.store import pools, reopening, runs, task_runs, workers
+from controller.store import pools, reopening, resources, runs, task_runs, workers
 from controller.store.revisions import RevisionId, Revisions
 from crds.dag import DagSpec
 from crds.names import AttemptId, DagUid, RunUid
@@ -173,7 +174,16 @@ class World:
             freed = task_runs.hold(connection, [RunUid(run)], suspended=suspended).get()
         self.wake([Key(Kind.RUN, run), *(Key(Kind.SLOTS, uid) for uid in freed)])
 
-    def retry(self, run: str, *tasks: str) -> None:
+    def delete(self, kind: str, name: str, *, cascade: bool = False) -> tuple[str, ...]:
+        """Ask for a resource to be deleted, as the API does, and return what holds it."""
+        with self.database.connection() as connection:
+            ref = resources.Ref(kind, "default", name)
+            stored = resources.lock(connection, [ref])[ref]
+            held = begin(connection, stored, "test", self.clock.at, cascade=cascade)
+        self.wake([Key({"Dag": Kind.DAG, "WorkerPool": Kind.POOL}[kind], stored.uid)] if held else [])
+        return held
+
+    def retry(self, run: str, *tasks: str, how: Again = Again.RETRY) -> None:
         """Open an ended run again, as the API does."""
         uid = RunUid(run)
         with self.database.connection() as connection:
@@ -183,7 +193,7 @@ class World:
             revision = self.revisions.read(connection, [key])[key]
             rules = {name: TaskRule(tuple(t.needs), t.when) for name, t in revision.tasks.items()}
             chosen = {(t, 0) for t in tasks} or None
-            decision = reopen(rules, reopening.phases(connection, uid), chosen)
+            decision = reopen(rules, reopening.phases(connection, uid), chosen, how)
             assert not decision.problems, decision.problems
             freed = reopening.reopen(connection, uid, decision.phases, revision.spec.timeout, self.clock.at)
         self.invariants.reopened(run)

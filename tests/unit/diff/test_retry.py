@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.diff.retry import TaskItem, TaskRule, reopen
+from controller.diff.retry import Again, TaskItem, TaskRule, reopen
 from controller.diff.rules import Upstream, judge
 from crds.dag import When
 from crds.phases import FINAL_TASK, TaskPhase
@@ -93,6 +93,73 @@ def test_reopen(
 
 
 @pytest.mark.parametrize(
+    ("how", "rules", "before", "chosen", "expected"),
+    [
+        pytest.param(
+            Again.RERUN,
+            CHAIN,
+            phases(a=SUCCEEDED, b=SUCCEEDED, c=SUCCEEDED),
+            {"b"},
+            phases(b=READY, c=WAITING),
+            id="rerun: from the middle of a run that succeeded",
+        ),
+        pytest.param(
+            Again.RERUN,
+            DIAMOND,
+            phases(a=SUCCEEDED, b=SUCCEEDED, c=SUCCEEDED, d=SUCCEEDED),
+            {"a"},
+            phases(a=READY, b=WAITING, c=WAITING, d=WAITING),
+            id="rerun: everything from the first",
+        ),
+        pytest.param(
+            Again.RERUN,
+            DIAMOND,
+            phases(a=SUCCEEDED, b=SUCCEEDED, c=FAILED, d=ABOVE),
+            {"b"},
+            phases(b=READY),
+            id="rerun: what another failure blocks stays",
+        ),
+        pytest.param(
+            Again.RERUN,
+            CLEANUP,
+            phases(a=FAILED, b=SUCCEEDED, c=SUCCEEDED),
+            {"a"},
+            phases(a=READY, b=WAITING, c=WAITING),
+            id="rerun: below it what succeeded too",
+        ),
+        pytest.param(
+            Again.CLEAR,
+            CHAIN,
+            phases(a=SUCCEEDED, b=SUCCEEDED, c=SUCCEEDED),
+            {"b"},
+            phases(b=READY),
+            id="clear: one alone",
+        ),
+        pytest.param(
+            Again.CLEAR,
+            CHAIN,
+            phases(a=SUCCEEDED, b=SUCCEEDED, c=SUCCEEDED),
+            {"a", "b"},
+            phases(a=READY, b=WAITING),
+            id="clear: two, in their order",
+        ),
+        pytest.param(
+            Again.CLEAR, CHAIN, phases(a=SUCCEEDED, b=FAILED, c=ABOVE), {"b"}, phases(b=READY), id="clear: a failure"
+        ),
+    ],
+)
+def test_how(
+    how: Again,
+    rules: dict[str, TaskRule],
+    before: dict[TaskItem, TaskPhase],
+    chosen: set[str],
+    expected: dict[TaskItem, TaskPhase],
+) -> None:
+    decision = reopen(rules, before, {(task, 0) for task in chosen}, how)
+    assert (decision.phases, decision.problems) == (expected, ())
+
+
+@pytest.mark.parametrize(
     ("rules", "before", "chosen", "says"),
     [
         pytest.param(CHAIN, phases(a=SUCCEEDED, b=SUCCEEDED, c=SUCCEEDED), None, "nothing to retry", id="no failure"),
@@ -103,7 +170,7 @@ def test_reopen(
             PAIR,
             phases(a=CANCELLED, b=FAILED, c=CANCELLED),
             {"c"},
-            "cannot start because of a (Cancelled), b (Failed); retry that too",
+            "cannot start because of a (Cancelled), b (Failed); open that again too",
             id="blocked from above",
         ),
     ],

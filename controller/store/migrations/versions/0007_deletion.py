@@ -7,7 +7,10 @@ from alembic import op
 revision = "0007"
 down_revision = "0006"
 
-_STATEMENTS: tuple[str, ...] = ()
+_STATEMENTS: tuple[str, ...] = (
+    "ALTER TABLE setpoint.resource ADD COLUMN deletion_timestamp timestamptz",
+    "ALTER TABLE setpoint.resource ADD COLUMN finalizers text[] NOT NULL DEFAULT '{}'",
+)
 
 
 def upgrade() -> None:
