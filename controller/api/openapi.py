@@ -1,4 +1,4 @@
-"""The description of the resource API (OpenAPI 3.1), made from its endpoints and the models of its objects."""
+"""The description of the API (OpenAPI 3.1), made from its endpoints and the models of its objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from controller.api import openapi_protocol
 from crds.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Setpoint", "version": "v1", "description": "Declare pipelines; read and steer their runs."},
         "security": [{"token": []}],
-        "paths": paths,
+        "paths": paths | openapi_protocol.paths(),
         "components": {
-            "schemas": _schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": _schemas() | openapi_protocol.schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}, **openapi_protocol.SECURITY_SCHEMES},
         },
     }
 
