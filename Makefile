@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 CHECKOV := .venv-checkov/.installed
+PROMTOOL := build/tools/.unpacked
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= 2
 SEEDS ?= 10000
@@ -40,13 +41,22 @@ $(CHECKOV): requirements-checkov.lock
 	.venv-checkov/bin/python -m pip --quiet --disable-pip-version-check install --no-deps -r requirements-checkov.lock
 	@touch $@
 
+# Rules and metrics are checked by Prometheus's own program. It is unpacked beside us, so that no service starts; where there is
+# neither, the tests that need it say so.
+$(PROMTOOL):
+	@mkdir -p build/tools
+	@command -v promtool >/dev/null || (cd build/tools && { apt-get download -qq prometheus || \
+	 { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) \
+	 2>/dev/null || echo 'no promtool: the tests of alerts are skipped'
+	@touch $@
+
 demo: install ## run the example DAG flights on real data to its end
 	@$(BIN)/setpoint demo
 
 up: install ## start the whole system on this machine: API on 127.0.0.1:8080
 	@$(BIN)/setpoint up
 
-test: $(TESTABLE) $(CHECKOV) ## pass all tests
+test: $(TESTABLE) $(CHECKOV) $(PROMTOOL) ## pass all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
 
 check: lint types imports schemas test ## exactly what CI runs
@@ -64,6 +74,9 @@ imports: $(TESTABLE)
 
 schemas: $(TESTABLE)
 	$(BIN)/python -m crds.schema --check
+	$(BIN)/python -m controller.metrics_doc --check
+	$(BIN)/python -m workers.metrics_doc --check
+	$(BIN)/python -m controller.monitoring --check
 
 simulate: $(TESTABLE) ## run SEEDS=10000 schedules of the simulation, in parallel
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --jobs $(WORKERS)

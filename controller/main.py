@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import signal
-import socket
 import sys
 import threading
 from time import perf_counter
@@ -17,7 +17,9 @@ from psycopg_pool import ConnectionPool
 from pydantic import ValidationError
 
 from controller import check as checks
+from controller.access import access_of, ensure_admin
 from controller.api import app
+from controller.api.addresses import networks
 from controller.api.endpoint import ApiDeps
 from controller.api.grants import Grants
 from controller.api.protocol import WorkerProtocol
@@ -26,29 +28,38 @@ from controller.api.resources import resource_routes
 from controller.api.sources import EventSources
 from controller.api.tokens import ClaimTokens, Secrets, SharedTokens
 from controller.api.workers import WorkerApi
+from controller.examinations import Examination
 from controller.informers.cloudwatch import Publisher
 from controller.informers.invocations import FailedInvocations
 from controller.informers.notifications import Notifications
+from controller.informers.notifier import Notifier
+from controller.informers.sampler import Sampler
 from controller.informers.timers import OpenKeeper, Timers
+from controller.informers.tracing import Tracing
+from controller.notify.channels import Channels, NotifierSecrets
 from controller.reconcilers.dags import DagReconciler
+from controller.reconcilers.datasets import DatasetReconciler
 from controller.reconcilers.delivery import Delivery
 from controller.reconcilers.invocations import Invocations
 from controller.reconcilers.pools import PoolReconciler
 from controller.reconcilers.queues import QueueReconciler
 from controller.reconcilers.runs import RunReconciler
 from controller.reconcilers.sender import Sender
+from controller.runtime.holder import holder_name
 from controller.runtime.keys import Kind
 from controller.runtime.leader import Leader
 from controller.runtime.logs import configure_logging
 from controller.runtime.loop import Loop
-from controller.runtime.metrics import Workqueues
+from controller.runtime.metrics import BUILD, Process
+from controller.runtime.traces import ENDINGS, context_of, no_context
 from controller.runtime.wakes import Wakes
 from controller.runtime.workqueue import Workqueue
 from controller.settings import Settings, UnknownSetting, read
-from controller.store import tokens
 from controller.store.connect import connect, make_pool
 from controller.store.revisions import Revisions
 from controller.world import World, world
+from crds.redaction import KNOWN
+from crds.spans import open_export
 
 if TYPE_CHECKING:
     import psycopg
@@ -61,7 +72,7 @@ STOP_WITHIN = 10.0
 PEOPLE_CONNECTIONS = 8
 STUCK_AFTER = 120.0
 """A loop that has not looked at its queue for this many seconds makes /healthz fail."""
-RUN_BATCH, DAG_BATCH, POOL_BATCH = 200, 50, 1
+RUN_BATCH, DAG_BATCH, POOL_BATCH, DATASET_BATCH = 200, 50, 1, 100
 POOL_THREADS = 4
 """How many pools, and how many queues, are looked at side by side: a call to AWS that hangs holds up its own key alone."""
 
@@ -85,18 +96,21 @@ class Dispatcher:
             Kind.DAG: dags,
             Kind.POOL: pools,
             Kind.QUEUE: queues,
+            Kind.DATASET: Workqueue("datasets"),
         }
-        holder = settings.holder or f"{socket.gethostname()}/{os.getpid()}"
+        holder = settings.holder or holder_name(os.environ, os.getpid())
         self.leader = Leader(self._connect, holder, self._began, self._ceased)
         self._wakes = Wakes(self._queues, self.leader.leads, self._database)
         self._revisions = Revisions()
         delivery = Delivery(world.queues, world.functions, settings.name_prefix)
-        self._sender = Sender(self._database, world.clock, delivery)
+        self._export = open_export(os.environ, "setpoint-dispatcher")
+        self._trace = context_of(self._export.sampled) if self._export else no_context
+        self._sender = Sender(self._database, world.clock, delivery, self._trace)
         self._timers = Timers(self._database, world.clock, self._wakes.enqueue, self.leader.leads)
         self._loops = self._reconcilers()
         self._informers = self._background()
         self._worker_api, routes = self._serve()
-        self._app = app.build(routes, self._healthy, self._ready)
+        self._app = app.build(routes, self._healthy, self._ready, networks(settings.trusted_proxies))
         self.server = app.Server(self._app, settings.host, settings.port)
 
     def _reconcilers(self) -> list[Loop]:
@@ -108,11 +122,13 @@ class Dispatcher:
         dag = DagReconciler(database, clock, revisions, world.ids, wake)
         pool = PoolReconciler(database, clock, revisions, world.services, wake, scales=settings.scale_pools)
         queue = QueueReconciler(database, clock, revisions, world.queues, self._sender, wake, settings.name_prefix)
+        dataset = DatasetReconciler(database, clock)
         return [
             Loop("runs", queues[Kind.RUN], run.reconcile, batch=RUN_BATCH, leads=leads),
             Loop("dags", queues[Kind.DAG], dag.reconcile, batch=DAG_BATCH, leads=leads),
             Loop("pools", queues[Kind.POOL], pool.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
             Loop("queues", queues[Kind.QUEUE], queue.reconcile, batch=POOL_BATCH, leads=leads, threads=POOL_THREADS),
+            Loop("datasets", queues[Kind.DATASET], dataset.reconcile, batch=DATASET_BATCH, leads=leads),
         ]
 
     def _background(self) -> list[Background]:
@@ -123,35 +139,48 @@ class Dispatcher:
             Notifications(self._connect, wake.enqueue, leads),
             self._timers,
             OpenKeeper(database, clock),
+            Sampler(database, clock, leads),
+            Notifier(database, clock, self._channels(), leads),
         ]
+        if self._export:
+            found.append(Tracing(database, ENDINGS, self._export))
         if settings.metrics_env:
-            found.append(Publisher(database, clock, settings.metrics_env, leads, _say))
+            found.append(Publisher(settings.metrics_env, _say))
         if settings.lambda_failures_queue:
             invocations = Invocations(database, clock, self._revisions, world.functions, self._sender, wake)
             found.append(FailedInvocations(invocations.look, leads))
         return found
+
+    def _channels(self) -> Channels:
+        """Return what tells people."""
+        prefix = f"{self._settings.name_prefix}/notifiers/"
+        secrets = NotifierSecrets(self._world.secrets, prefix, self._world.clock.monotonic)
+        return Channels(secrets, self._world.topics, self._settings.public_url)
 
     def _serve(self) -> tuple[WorkerApi, list[Route]]:
         """Return the workers' side of the API, which answers in threads of its own, and all routes."""
         settings, world = self._settings, self._world
         database, clock, wake, revisions = self._database, world.clock, self._wakes, self._revisions
         signing_key = _required(world.secrets, settings.signing_key_secret)
-        grants = Grants(revisions, ClaimTokens(signing_key.encode()))
+        grants = Grants(revisions, ClaimTokens(signing_key.encode()), self._trace)
         protocol = WorkerProtocol(database, clock, grants, wake)
         reporting = Reporting(database, clock, revisions, grants, wake, self._sender.send)
         shared = SharedTokens(world.secrets, lambda pool: settings.pool_token_prefix + pool, clock.monotonic)
         sources = SharedTokens(world.secrets, lambda _: settings.events_token_secret, clock.monotonic)
         workers = WorkerApi(protocol, reporting, shared)
-        deps = ApiDeps(pool=self._people, clock=clock, ids=world.ids, wake=wake, objects=world.objects)
-        return workers, [*workers.routes(), *EventSources(deps, sources).routes(), *resource_routes(deps)]
+        access = access_of(settings)
+        deps = ApiDeps(self._people, clock, world.ids, wake, world.objects, access)
+        looks = Examination(settings, world, self._connect).checks()
+        return workers, [*workers.routes(), *EventSources(deps, sources).routes(), *resource_routes(deps, looks)]
 
     def start(self) -> None:
         """Begin to reconcile and to serve."""
         self._database.open(wait=True, timeout=30)
         self._people.open()
-        admin = _required(self._world.secrets, self._settings.admin_token_secret)
+        _required(self._world.secrets, self._settings.admin_token_secret)
         with self._database.connection() as connection:
-            tokens.ensure_token(connection, admin, "admin", "admin", self._world.clock.now(connection))
+            admins = self._world.secrets.values(self._settings.admin_token_secret)
+            ensure_admin(connection, admins, self._world.clock.now(connection))
         self._sender.start()
         for loop in self._loops:
             loop.start()
@@ -203,6 +232,11 @@ class Dispatcher:
         return None
 
     @property
+    def connections(self) -> dict[str, ConnectionPool]:
+        """Return the pools of connections by name, for the metrics."""
+        return {"loop": self._database, "people": self._people}
+
+    @property
     def workqueues(self) -> dict[str, Workqueue]:
         """Return the queues by name, for the metrics."""
         return {queue.name: queue for queue in set(self._queues.values())}
@@ -228,13 +262,15 @@ def main(*, check: bool = False) -> int:
     except (UnknownSetting, ValidationError) as error:
         sys.exit(f"dispatcher: {error}")
     configure_logging(settings.log_level)
+    KNOWN.add_dsn(settings.dsn)
     if check:
         return checks.run(settings, world(settings))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     dispatcher = Dispatcher(settings, world(settings))
-    REGISTRY.register(Workqueues(lambda: dispatcher.workqueues))
+    BUILD.labels(importlib.metadata.version("setpoint")).set(1)
+    REGISTRY.register(Process(lambda: dispatcher.workqueues, lambda: dispatcher.connections))
     dispatcher.start()
     stopping.wait()
     dispatcher.stop()

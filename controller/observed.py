@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class ObservedDag:
     next_tick: datetime | None = None
     observation: Observation | None = None
 
+    def observed(self, observation: Observation | None) -> ObservedDag:
+        """Return it with what the controller found."""
+        return replace(self, observation=observation)
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedPool:
@@ -92,6 +96,19 @@ class ObservedDataset:
     partitions: int = 0
     last_run: str | None = None
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNotifier:
+    """How a notifier stands; `generation` None if nobody has looked at it yet."""
+
+    generation: int | None = None
+    failures: int = 0
+    reason: str | None = None
+    error: str | None = None
+    error_at: datetime | None = None
+    sent_at: datetime | None = None
+    pending: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +159,7 @@ class ObservedAttempt:
     claimed_at: datetime | None = None
     cancel_at: datetime | None = None
     ended_at: datetime | None = None
+    ecs_task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from controller.api.addresses import networks
 from crds.login import DatabaseAuth
 
 PREFIX = "SETPOINT_"
@@ -33,14 +35,33 @@ class Settings(BaseSettings):
     admin_token_secret: str = "setpoint/admin-token"  # noqa: S105 - the name of a secret
     pool_token_prefix: str = "setpoint/pools/"  # noqa: S105 - the prefix of names of secrets
     events_token_secret: str = "setpoint/events-token"  # noqa: S105 - the name of a secret
+    public_url: str = Field(default="", description="where people reach the API, for links in notifications")
     lambda_failures_queue: str = Field(
         default="", description="where Lambda puts invocations that failed; empty: it is not looked at"
     )
     metrics_env: str = Field(
         default="", description="the environment's name in CloudWatch; empty: nothing is published"
     )
+    rate_limit: float = Field(default=100, ge=0, le=100_000, description="requests a second of one caller; 0: no limit")
+    rate_burst: int = Field(default=1_000, ge=1, le=1_000_000, description="requests at once of one caller")
+    trusted_proxies: str = Field(default="", description="networks whose X-Forwarded-For is believed, as 10.0.0.0/16")
+    oidc_issuer: str = Field(default="", description="the identity provider; empty: only our own tokens")
+    oidc_audience: str = Field(default="", description="whom the provider's tokens must be for")
+    oidc_role_claim: str = "setpoint_role"
+    oidc_roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(
+        default={}, description='what values of the claim mean, as {"data-platform": "admin"}'
+    )
+    oidc_scope_claim: str = Field(default="", description="the claim with a label selector; empty: nobody is confined")
+    oidc_name_claim: str = Field(default="", description="the claim with the name; empty: email, then sub")
     connections: int = Field(default=12, ge=8, le=100)
     log_level: str = "info"
+
+    @model_validator(mode="after")
+    def _check_access(self) -> Self:
+        networks(self.trusted_proxies)
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ValueError("oidc_issuer needs oidc_audience: else every token of the provider would open this system")
+        return self
 
 
 class UnknownSetting(ValueError):

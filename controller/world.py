@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,6 +13,7 @@ from controller.aws.ecs import EcsServices, Services
 from controller.aws.functions import Functions, LambdaFunctions
 from controller.aws.secrets import SecretsManager
 from controller.aws.sqs import Queues, SqsQueues
+from controller.notify.sns import SnsTopics, Topics
 from controller.runtime.clock import Clock, DatabaseClock
 from controller.runtime.ids import DrawnIds, Ids
 
@@ -34,6 +35,7 @@ class World:
     objects: Any
     clock: Clock
     ids: Ids
+    topics: Topics = field(default_factory=SnsTopics)
 
 
 def world(settings: Settings) -> World:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from crds.meta import Alias, Model, Resource, Status
+from crds.quantities import Duration, format_duration
 
 # Every table of Postgres has them (https://www.postgresql.org/docs/15/ddl-system-columns.html).
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
+MIN_WITHIN = timedelta(seconds=1)
 
 
 class Tier(StrEnum):
@@ -42,6 +46,18 @@ class Column(Model):
     description: Annotated[str, Field(max_length=1_000)] = ""
 
 
+class Freshness(Model):
+    """How old a dataset may grow."""
+
+    within: Duration = Field(description="It is stale when no task has committed to it for so long.")
+
+    @model_validator(mode="after")
+    def _positive(self) -> Freshness:
+        if self.within < MIN_WITHIN:
+            raise ValueError(f"within {format_duration(self.within)} is below {format_duration(MIN_WITHIN)}")
+        return self
+
+
 class DatasetSpec(Model):
     """What a dataset holds. Hot: a Postgres table. Cold: Parquet, partitioned by the values of columns."""
 
@@ -50,6 +66,7 @@ class DatasetSpec(Model):
     columns: tuple[Column, ...] = Field(min_length=1, max_length=1_000)
     unique_key: tuple[Alias, ...] = Field(default=(), max_length=32, description="Columns that `merge` matches on.")
     partition_by: tuple[Alias, ...] = Field(default=(), max_length=4, description="Cold only.")
+    freshness: Freshness | None = None
 
     @model_validator(mode="after")
     def _columns(self) -> DatasetSpec:
@@ -75,6 +92,8 @@ class DatasetStatus(Status):
     files: int = 0
     location: str = ""
     last_run: str | None = None
+    updated_at: datetime | None = None
+    fresh_until: datetime | None = None
 
 
 class Dataset(Resource):

@@ -51,6 +51,11 @@ _COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Bytes", "integer", ".status.bytes"),
         ("Version", "integer", ".status.version"),
     ),
+    "Notifier": (
+        ("Phase", "string", ".status.phase"),
+        ("Pending", "integer", ".status.pending"),
+        ("Last Sent", "date", ".status.lastSent"),
+    ),
 }
 _AGE = ("Age", "date", ".metadata.creationTimestamp")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crds.dag import Dag
 from crds.dataset import Dataset
+from crds.notifier import Notifier
 from crds.pool import WorkerPool
 from crds.run import DagRun, TaskRun
 
@@ -44,13 +45,14 @@ KINDS: dict[str, Kind] = {
         Kind("TaskRun", TaskRun, "taskruns", ("tr",), ("task", "tasks"), applied=False),
         Kind("WorkerPool", WorkerPool, "workerpools", ("wp",), ("pool", "pools")),
         Kind("Dataset", Dataset, "datasets", ("ds",)),
+        Kind("Notifier", Notifier, "notifiers", ("nt",)),
     )
 }
 
 APPLIED: dict[str, Kind] = {name: kind for name, kind in KINDS.items() if kind.applied}
 
 # Applied in this order, so that a Dag finds its pools and datasets.
-APPLY_ORDER = ("WorkerPool", "Dataset", "Dag")
+APPLY_ORDER = ("WorkerPool", "Dataset", "Notifier", "Dag")
 
 _BY_WORD: dict[str, Kind] = {word: kind for kind in KINDS.values() for word in kind.words}
 

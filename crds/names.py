@@ -59,6 +59,11 @@ def queue_name(pool: str, namespace: str = DEFAULT_NAMESPACE, prefix: str = DEFA
     return f"{prefix}-{pool}.fifo" if namespace == DEFAULT_NAMESPACE else f"{prefix}-{namespace}-{pool}.fifo"
 
 
+def service_name(pool: str, namespace: str = DEFAULT_NAMESPACE) -> str:
+    """Return the name of a pool's ECS service, by which metrics know the pool too."""
+    return pool if namespace == DEFAULT_NAMESPACE else f"{namespace}-{pool}"
+
+
 def function_name(prefix: str = DEFAULT_PREFIX) -> str:
     """Return the default Lambda function of a pool: the operator host."""
     return f"{prefix}-operator"

@@ -22,10 +22,14 @@ class _Wire(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Message(_Wire, frozen=True):
-    """The body of an SQS message: a hint that an attempt may be claimed, nothing else."""
+    """The body of an SQS message: a hint that an attempt may be claimed, nothing else.
+
+    `traceparent` names the attempt's span, if traces are collected; who does not know it ignores it.
+    """
 
     attempt: AttemptId
     delivery: int
+    traceparent: str | None = None
 
 
 class Invocation(_Wire, frozen=True):
@@ -35,6 +39,7 @@ class Invocation(_Wire, frozen=True):
     delivery: int
     pool: str
     namespace: str = "default"
+    traceparent: str | None = None
 
 
 class ClaimRequest(_Wire, frozen=True):
@@ -96,6 +101,7 @@ class Grant(_Wire, frozen=True):
     tick: str | None = None
     memory_bytes: int | None = None
     bookmark: Any = None
+    traceparent: str | None = None
 
 
 class Refusal(_Wire, frozen=True):

@@ -29,6 +29,11 @@ class Reason(StrEnum):
     SCALED = "Scaled"
     SCHEMA_CONFLICT = "SchemaConflict"
     RECONCILE_FAILED = "ReconcileFailed"
+    FRESH = "Fresh"
+    STALE = "Stale"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - the name of a reason
+    DELIVERY_FAILED = "DeliveryFailed"
+    GAVE_UP = "GaveUp"
 
     # Waiting
     WAITING_FOR_UPSTREAM = "WaitingForUpstream"

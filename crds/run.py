@@ -62,6 +62,7 @@ class AttemptView(Model):
     phase: str
     delivery: int
     worker: str | None = None
+    ecs_task: str | None = None
     reason: str | None = None
     message: str | None = None
     created_at: datetime

@@ -74,6 +74,8 @@ class Supervision:
         self._dead = False
         self._open = True
         self._taken = False
+        self.taken_at: float | None = None
+        """When the child took the command, to run user code next."""
 
     def run(self, command: Run, wake: Wake, deadline: float) -> Seen:
         """Run the command; return what was seen. The child is dead afterwards unless it has answered."""
@@ -221,6 +223,7 @@ class Supervision:
                 self._finished = event
             case Taken():
                 self._taken = True
+                self.taken_at = self._clock.monotonic()
 
     def _seen(self) -> Seen:
         """End the child unless it has answered, drain its streams, and return what was seen."""

@@ -39,7 +39,9 @@ _PASSED = frozenset(
     | {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
     | {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
 )
-_PASSED_PREFIXES = ("AWS_", "LC_", "POLARS_")
+_PASSED_PREFIXES = ("AWS_", "LC_", "POLARS_", "OTEL_")
+# Headers to a collector hold its key, which is no user's.
+_KEPT_SUFFIX = "_HEADERS"
 
 
 class Child:
@@ -218,4 +220,8 @@ def _descendants(pid: int) -> list[psutil.Process]:
 
 
 def _minimal(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _PASSED or (name.startswith(_PASSED_PREFIXES) and not name.endswith(_KEPT_SUFFIX))
+    }

@@ -13,6 +13,7 @@ import obstore
 import polars as pl
 
 from crds.names import AttemptId, artifact_key
+from crds.traces import attempt_trace
 from workers.task import TaskFailed
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class RunInfo:
     attempt: str
     number: int
     tick: datetime | None
+    trace: str
+    """The id of the run's trace, 32 hexadecimal digits."""
 
 
 class Secrets(Mapping[str, str]):
@@ -96,6 +99,7 @@ class Context:
             attempt=grant.attempt,
             number=grant.number,
             tick=None if grant.tick is None else datetime.fromisoformat(grant.tick),
+            trace=attempt_trace(grant.attempt),
         )
         self.logger = logging.getLogger(f"{grant.dag}.{task.name}")
         self._services = services

@@ -17,14 +17,18 @@ import psutil
 from crds.protocol import MAX_OUTPUTS_BYTES
 from crds.storable import unstorable
 from workers.channel import Stopped
+from workers.clock import Clock
+from workers.continuing import continued
 from workers.failures import describe
-from workers.frames import Finished, Progressed, Revealed
+from workers.frames import Finished, Progressed, Revealed, Step
 from workers.objects import open_store
 from workers.records import FrameHandler
 from workers.secrets import Secrets
 from workers.task import Services, StaleFence, TaskFailed
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from obstore.store import ObjectStore
 
     from crds.protocol import TaskError
@@ -45,6 +49,7 @@ class Execution:
         self._termination = termination
         self._process = psutil.Process()
         self._libc = ctypes.CDLL(None)
+        self._steps = Steps(Clock())
         self._stores: dict[str, ObjectStore] = {}
         self._environment = dict(os.environ)
         self._path = list(sys.path)
@@ -60,7 +65,9 @@ class Execution:
         """Run one attempt; return how it ended, whatever user code did."""
         self._prepare(command)
         threads = threading.active_count()
-        finished = self._attempt(command)
+        self._steps = Steps(Clock())
+        with continued(command.traceparent):
+            finished = self._attempt(command)
         self._flush()
         open_streams = not any(stream.closed for stream in self._streams)
         clean = open_streams and threading.active_count() <= threads and not _has_children()
@@ -68,6 +75,7 @@ class Execution:
         return msgspec.structs.replace(
             finished,
             reusable=clean and finished.reusable,
+            steps=self._steps.end(finished.error.kind if finished.error else ""),
             resident_bytes=self._process.memory_info().rss,
         )
 
@@ -75,6 +83,8 @@ class Execution:
         """Put the process back as it was, with the attempt's folder and code in place."""
         os.environ.clear()
         os.environ.update(self._environment)
+        if command.traceparent:
+            os.environ["TRACEPARENT"] = command.traceparent
         os.chdir(command.workdir)
         sys.path[:] = ([command.bundle] if command.bundle else []) + self._path
         sys.argv[:] = self._argv
@@ -118,6 +128,7 @@ class Execution:
             workdir=Path(command.workdir),
             hot_auth=command.hot_auth,
             progress=lambda rows, message: self._tell(Progressed(rows, message)),
+            step=self._steps.begin,
         )
 
     def _tell(self, event: Revealed | Progressed) -> None:
@@ -132,6 +143,28 @@ class Execution:
             except (OSError, ValueError):
                 continue  # User code closed it.
         self._libc.fflush(None)
+
+
+class Steps:
+    """What an attempt went through, one after the other."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._done: list[Step] = []
+        self._current: tuple[str, datetime] | None = None
+
+    def begin(self, name: str) -> None:
+        """End the step before and begin the next."""
+        self.end("")
+        self._current = name, self._clock.now()
+
+    def end(self, error: str) -> list[Step]:
+        """End the step that is under way; return all of them."""
+        if self._current is not None:
+            name, start = self._current
+            self._done.append(Step(name, start, self._clock.now(), error))
+            self._current = None
+        return self._done
 
 
 def _level(logger: logging.Logger, level: int) -> None:

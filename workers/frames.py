@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     bundle: str | None
     workdir: str
     hot_auth: DatabaseAuth = DatabaseAuth.PASSWORD
+    traceparent: str | None = None
 
 
 class Taken(msgspec.Struct, frozen=True, tag="taken"):
@@ -47,6 +49,15 @@ class Logged(msgspec.Struct, frozen=True, tag="logged"):
     text: str
 
 
+class Step(msgspec.Struct, frozen=True):
+    """What the child did from `start` to `end`; `error` is the class of what it raised."""
+
+    name: str
+    start: datetime
+    end: datetime
+    error: str = ""
+
+
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """From the child: how the attempt ended, and whether the child can run another."""
 
@@ -58,6 +69,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     error: TaskError | None = None
     reusable: bool = False
     resident_bytes: int = 0
+    steps: list[Step] = []
 
 
 Event = Taken | Progressed | Revealed | Logged | Finished

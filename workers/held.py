@@ -30,6 +30,8 @@ class Held:
         self.grant = grant
         self.progress = Progress()
         self.stopping: Stop | None = None
+        self.start_seconds: float | None = None
+        """How long it took from its claim until a child had it."""
         self._wake: Callable[[], None] | None = None
 
     def watch(self, wake: Callable[[], None] | None) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 import boto3
-import structlog
 from botocore.config import Config
 
+from crds import loglines
+from crds.names import service_name
+from crds.redaction import KNOWN
+from crds.spans import open_export
 from workers import settings as settings_module
 from workers.bundles import Bundles
 from workers.children import Children
 from workers.claims import Claimer
 from workers.client import Dispatcher
 from workers.clock import Clock, Draw
+from workers.cloudwatch import CloudWatch
 from workers.consumer import Consumer
 from workers.heartbeat import Heartbeat
 from workers.held import Registry
@@ -32,13 +35,12 @@ from workers.reporter import Reporter
 from workers.runner import Runner
 from workers.scratch import Scratch
 from workers.slots import Slots
+from workers.traces import OFF, Traces
 from workers.wake import Wake
 from workers.worker import Worker
 from workers.workspace import Workspace
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict
-
     from workers.identity import Identity
     from workers.pooltoken import TokenSource
     from workers.settings import Settings
@@ -56,27 +58,33 @@ def main() -> int:
         sys.stderr.write(f"the worker's settings are wrong: {error}\n")
         return EXIT_SETTINGS
     identity = identify(settings.pool, settings.namespace, Draw())
-    configure_logging(settings.log_level, worker=identity.worker, pool=identity.pool)
-    worker = build(settings, identity)
+    configure_logging(settings, worker=identity.worker, pool=identity.pool)
+    traces = Traces(open_export(os.environ, "setpoint-worker"), Clock())
+    metrics = Metrics()
+    worker = build(settings, identity, traces, metrics)
+    cloudwatch = CloudWatch(metrics.instruments, settings.metrics_env, service_name(settings.pool, settings.namespace))
+    cloudwatch.start()
     # A handler may run anywhere in this thread, so it takes no lock: it writes one byte.
     stop = Wake()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     worker.run(stop, settings.grace_seconds)
+    traces.close()
+    cloudwatch.close()
     sys.stdout.flush()
     # Threads may still wait in a long poll; nothing is left that they could lose.
     os._exit(0)
 
 
-def build(settings: Settings, identity: Identity) -> Worker:
+def build(settings: Settings, identity: Identity, traces: Traces = OFF, metrics: Metrics | None = None) -> Worker:
     """Return a worker, wired from its settings."""
-    clock, draw, metrics = Clock(), Draw(), Metrics()
+    clock, draw, metrics = Clock(), Draw(), metrics or Metrics()
     registry = Registry(settings.slots)
     dispatcher = Dispatcher(settings.url, token_source(settings, clock), settings.api_ca)
     scratch = Scratch(settings.cache_dir / "work", identity.worker)
     children = Children(settings.slots, os.environ, metrics)
-    runner = make_runner(settings, children, scratch, clock)
-    reporter = Reporter(identity, dispatcher, registry, metrics, draw)
+    runner = make_runner(settings, children, scratch, clock, traces)
+    reporter = Reporter(identity, dispatcher, registry, metrics, draw, traces)
     slots = Slots(registry, runner, reporter, metrics)
     protection = Protection(os.environ.get("ECS_AGENT_URI"), settings.protection_idle_seconds, clock)
     queue = Queue(settings.queue_url)
@@ -97,7 +105,7 @@ def build(settings: Settings, identity: Identity) -> Worker:
     )
 
 
-def make_runner(settings: Settings, children: Children, scratch: Scratch, clock: Clock) -> Runner:
+def make_runner(settings: Settings, children: Children, scratch: Scratch, clock: Clock, traces: Traces = OFF) -> Runner:
     """Return what runs attempts, wired from the settings."""
     objects = open_store(settings.object_store)
     workspace = Workspace(
@@ -107,7 +115,7 @@ def make_runner(settings: Settings, children: Children, scratch: Scratch, clock:
         hot=settings.hot_dsn.get_secret_value() if settings.hot_dsn else None,
         hot_auth=settings.database_auth,
     )
-    return Runner(children, workspace, ChunkShipper(objects), clock)
+    return Runner(children, workspace, ChunkShipper(objects), clock, traces)
 
 
 def token_source(settings: Settings, clock: Clock) -> TokenSource:
@@ -119,20 +127,10 @@ def token_source(settings: Settings, clock: Clock) -> TokenSource:
     return SecretToken(lambda: client.get_secret_value(SecretId=name)["SecretString"], clock)
 
 
-def configure_logging(level: str, **names: str) -> None:
-    """Log lines of JSON, each with the names of this process."""
-
-    def name_process(_logger: object, _method: str, event: EventDict) -> EventDict:
-        return {**event, **names}
-
-    structlog.configure(
-        processors=[
-            name_process,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        cache_logger_on_first_use=True,
-    )
+def configure_logging(settings: Settings, **names: str) -> None:
+    """Log lines of JSON, each with the names of this process, and none with its secrets."""
+    loglines.configure(settings.log_level, names, os.environ)
+    if settings.hot_dsn is not None:
+        KNOWN.add_dsn(settings.hot_dsn.get_secret_value())
+    if settings.pool_token is not None:
+        KNOWN.add(settings.pool_token.get_secret_value())

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
+from crds.redaction import KNOWN
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -68,6 +70,7 @@ class SecretToken:
         self._read_again_at = self._read_at + REFUSED_SECONDS
         try:
             self._value = self._read()
+            KNOWN.add(self._value)
         except Exception:
             if not self._value:
                 raise

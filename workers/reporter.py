@@ -11,6 +11,7 @@ from crds.protocol import MAX_BATCH, Report, ReportRequest
 from workers.backoff import Backoff
 from workers.client import Refused, Unreachable
 from workers.grouping import Grouping
+from workers.traces import OFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from workers.held import Registry
     from workers.identity import Identity
     from workers.metrics import Metrics
+    from workers.traces import Traces
 
 _log = structlog.get_logger(__name__)
 
@@ -33,8 +35,15 @@ class Reporter:
     """
 
     def __init__(
-        self, identity: Identity, dispatcher: Dispatcher, registry: Registry, metrics: Metrics, draw: Draw
+        self,
+        identity: Identity,
+        dispatcher: Dispatcher,
+        registry: Registry,
+        metrics: Metrics,
+        draw: Draw,
+        traces: Traces = OFF,
     ) -> None:
+        self._traces = traces
         self._identity = identity
         self._dispatcher = dispatcher
         self._registry = registry
@@ -108,6 +117,7 @@ class Reporter:
             if report is None:
                 continue
             self._registry.forget(report.attempt)
+            self._traces.reported(report.attempt, verdict)
             if verdict == "stale":
                 self._metrics.stale.inc()
             _log.info("attempt.reported", attempt=attempt, outcome=report.outcome, verdict=verdict)
@@ -120,4 +130,5 @@ class Reporter:
             return
         # Held no longer, the attempt is missing from the heartbeats, and the controller will call it lost.
         self._registry.forget(reports[0].attempt)
+        self._traces.reported(reports[0].attempt, "refused")
         _log.error("report.refused", attempt=reports[0].attempt, error=str(error))

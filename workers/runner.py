@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ from workers.attempt import Supervision
 from workers.endings import Seen, ending, infrastructure
 from workers.logs import AttemptLog
 from workers.redaction import Redaction
+from workers.traces import OFF
 
 if TYPE_CHECKING:
     from crds.protocol import Grant, Report
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from workers.frames import Run
     from workers.held import Held
     from workers.logs import Shipper
+    from workers.traces import Traces
     from workers.wake import Wake
     from workers.workspace import Workspace
 
@@ -30,7 +33,10 @@ CHILD_TRIES = 3
 class Runner:
     """Run attempts in children and say how they ended."""
 
-    def __init__(self, children: Children, workspace: Workspace, shipper: Shipper, clock: Clock) -> None:
+    def __init__(
+        self, children: Children, workspace: Workspace, shipper: Shipper, clock: Clock, traces: Traces = OFF
+    ) -> None:
+        self._traces = traces
         self._children = children
         self._workspace = workspace
         self._shipper = shipper
@@ -43,17 +49,26 @@ class Runner:
             return ending(grant, Seen(stop=held.stopping))
         started = self._clock.monotonic()
         redaction = Redaction()
+        redaction.add(grant.token)
         log = AttemptLog(grant.attempt, redaction, self._shipper, self._clock)
         try:
-            with self._workspace.command(grant) as command:
-                report = self._supervise(held, wake, command, log, redaction)
+            with ExitStack() as kept:
+                with self._traces.step(grant, "fetch"):
+                    command = kept.enter_context(self._workspace.command(grant))
+                command = msgspec.structs.replace(command, traceparent=self._traces.context(grant))
+                with self._traces.step(grant, "run"):
+                    report = self._supervise(held, wake, command, log, redaction, started)
         except Exception as error:  # noqa: BLE001 - whatever keeps us from running it is ours, and must be reported
             _log.exception("attempt.unstarted", attempt=grant.attempt)
             report = infrastructure(grant, "the worker could not run the attempt", error)
         log.close()
+        if report is not None:
+            self._traces.reporting(grant)
         return _complete(report, redaction, self._clock.monotonic() - started)
 
-    def _supervise(self, held: Held, wake: Wake, command: Run, log: AttemptLog, redaction: Redaction) -> Report | None:
+    def _supervise(
+        self, held: Held, wake: Wake, command: Run, log: AttemptLog, redaction: Redaction, started: float
+    ) -> Report | None:
         grant = held.grant
         deadline = self._clock.monotonic() + grant.timeout_seconds
         seen, peak = Seen(started=False), 0
@@ -64,9 +79,13 @@ class Runner:
                 seen, peak = watch.run(command, wake, deadline), watch.peak_bytes
             finally:
                 self._give_back(child, grant, seen)
+            if watch.taken_at is not None:
+                held.start_seconds = watch.taken_at - started
             # A child that died before it took the command has run nothing of the user's.
             if seen.started or seen.stop is not None:
                 break
+        if seen.finished is not None:
+            self._traces.steps(grant, seen.finished.steps)
         report = ending(grant, seen)
         if report is None or not peak:
             return report

@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / "setpoint-worker")
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     metrics_host: str = "127.0.0.1"
+    metrics_env: str = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9-]*)?$",
+        description="The environment's name in CloudWatch; empty: nothing is published.",
+    )
     grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 110
     protection_idle_seconds: Annotated[float, Field(ge=0, le=3600)] = 180
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"

@@ -69,6 +69,8 @@ class Slots:
     def _run(self, held: Held, wake: Wake) -> None:
         with self._metrics.attempt_seconds.time():
             report = self._runner.run(held, wake)
+        if held.start_seconds is not None:
+            self._metrics.start_seconds.observe(held.start_seconds)
         attempt = held.grant.attempt
         if report is None:
             self._registry.forget(attempt)

@@ -28,6 +28,8 @@ class Services:
     workdir: Path
     progress: Callable[[int, str], None]
     hot_auth: DatabaseAuth = DatabaseAuth.PASSWORD
+    step: Callable[[str], object] = str
+    """Called with the name of what begins; the default tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)

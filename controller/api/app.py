@@ -17,11 +17,17 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from controller.api.request_log import RequestLog
+from controller.api.request_metrics import RequestMetrics
+from controller.api.slow import PatientProtocol
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from controller.api.addresses import Networks
 
 log = structlog.get_logger()
 # Above the idle timeout of a load balancer in front (60 s), so that it never meets a connection that was just closed.
@@ -29,8 +35,13 @@ KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 5
 
 
-def build(routes: Sequence[BaseRoute], healthy: Callable[[], str | None], ready: Callable[[], str | None]) -> Starlette:
-    """Return the application. `healthy` and `ready` return what is wrong, or None.
+def build(
+    routes: Sequence[BaseRoute],
+    healthy: Callable[[], str | None],
+    ready: Callable[[], str | None],
+    proxies: Networks = (),
+) -> Starlette:
+    """Return the application. `healthy` and `ready` return what is wrong, or None; the ids of `proxies` are believed.
 
     /healthz does not touch the database: else a failover would have every dispatcher replaced.
     """
@@ -48,7 +59,7 @@ def build(routes: Sequence[BaseRoute], healthy: Callable[[], str | None], ready:
     return Starlette(
         routes=[*own, *routes],
         exception_handlers={Exception: _broken, psycopg.OperationalError: _away, PoolTimeout: _away},
-        middleware=[Middleware(_CutOff)],
+        middleware=[Middleware(RequestLog, proxies=proxies), Middleware(RequestMetrics), Middleware(_CutOff)],
     )
 
 
@@ -104,6 +115,9 @@ class Server:
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=PatientProtocol,
+            # Whom to believe is ours to say: uvicorn would trust every process of this machine.
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )

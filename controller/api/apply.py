@@ -8,13 +8,16 @@ import obstore
 import psycopg
 from obstore.exceptions import NotFoundError
 
+from controller.api.audit import shown_changes
 from controller.api.auth import Role
 from controller.api.endpoint import ApiDeps, Call, Endpoint, Handler, Param, answer
 from controller.api.errors import RefusedError, bad_request, invalid
 from controller.api.objects import utc
 from controller.api.reads import observed_dags
+from controller.api.scope import check_apply
 from controller.api.upsert import Applied, problem, upsert
 from controller.store import resources
+from controller.store.audit import Entry
 from crds.check import MAX_FINDINGS
 from crds.dag import Dag
 from crds.finding import shown
@@ -97,13 +100,25 @@ def _apply(deps: ApiDeps, call: Call, documents: Sequence[Any]) -> list[dict[str
         check_bundles(deps.objects, wanted)
     with deps.pool.connection() as connection, connection.transaction() as transaction:
         before = deps.clock.now(connection)
+        check_apply(connection, call.principal, wanted)
         applied, keys = upsert(connection, wanted, deps.ids, before)
         items = _views(deps, connection, applied)
         if call.dry_run:
             raise psycopg.Rollback(transaction)
+        call.audit.tell(audited(applied))
     if not call.dry_run:
         deps.wake(keys)
     return items
+
+
+def audited(applied: Sequence[Applied]) -> list[Entry]:
+    """Return the audit log's rows of what changed."""
+    verbs = {"created": "create", "configured": "update"}
+    return [
+        Entry(verbs[a.action], a.ref.kind, a.ref.namespace, a.ref.name, shown_changes(a.changes))
+        for a in applied
+        if a.action != "unchanged"
+    ]
 
 
 def read_resources(documents: Sequence[Any], namespace: str) -> list[Resource]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,19 +20,23 @@ from starlette.routing import Route
 
 from controller.api.body import read_body, read_json
 from controller.api.errors import RefusedError, bad_request, status_answer
+from controller.api.gate import Access, Gate, record_alone
+from controller.api.verbs import READING, deed
 from crds.finding import nearest, shown
+from crds.traces import parse_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from obstore.store import ObjectStore
-    from psycopg_pool import ConnectionPool
     from starlette.requests import Request
 
-    from controller.api.auth import Authenticator, Principal, Role
+    from controller.api.audit import Recorder
+    from controller.api.auth import Principal, Role
     from controller.runtime.clock import Clock
     from controller.runtime.ids import Ids
     from controller.runtime.keys import Wake
+    from controller.store.connect import Connections
 
 # People's requests share these threads, so that they never take the workers' ones.
 THREADS = 8
@@ -51,23 +56,42 @@ T = TypeVar("T")
 class ApiDeps:
     """What the resource API works with."""
 
-    pool: ConnectionPool
+    pool: Connections
     clock: Clock
     ids: Ids
     wake: Wake
     objects: ObjectStore
+    access: Access = field(default_factory=Access)
 
 
 class Threads:
-    """Run blocking functions away from the event loop, a few at a time, and count the open streams."""
+    """Run blocking functions away from the event loop, a few at a time, and count each caller's open streams."""
 
     def __init__(self, limit: int = THREADS) -> None:
         self._limiter = anyio.CapacityLimiter(limit)
-        self.streams = 0
+        self.streams: Counter[str] = Counter()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns."""
         return await anyio.to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One caller's part of the threads and streams."""
+
+    threads: Threads
+    name: str
+    still: Callable[[], None]
+    """Raises RefusedError once the caller is let in no longer."""
+
+    async def look(self, function: Callable[[], T]) -> T:
+        """Return what the function returns to a caller who is still let in."""
+        return await self.threads.run(self._checked, function)
+
+    def _checked(self, function: Callable[[], T]) -> T:
+        self.still()
+        return function()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +102,10 @@ class Call:
     query: Mapping[str, str]
     body: bytes
     principal: Principal
-    threads: Threads
+    share: Share
+    audit: Recorder
+    traceparent: str | None = None
+    """The span of whoever asks, if he traces."""
 
     @property
     def namespace(self) -> str:
@@ -169,30 +196,50 @@ def parse_page_token(text: str | None, key: Any) -> tuple[Any, ...] | None:
     return found
 
 
-def route(deps: ApiDeps, endpoint: Endpoint, authenticator: Authenticator, threads: Threads) -> Route:
+def route(deps: ApiDeps, endpoint: Endpoint, gate: Gate, threads: Threads) -> Route:
     """Return the route that serves an endpoint."""
     known = {param.name for param in endpoint.query}
+    what = deed(endpoint.method, endpoint.path)
+
+    def once(request: Request, principal: Principal, body: bytes) -> Response:
+        authorization = request.headers.get("authorization")
+        share = Share(threads, principal.name, partial(gate.still, authorization, endpoint.role))
+        recorder = gate.recorder(request, principal, what)
+        call = Call(
+            _path(request), _query(request, known), body, principal, share, recorder, caller_of(request.headers)
+        )
+        gate.check_scope(request, principal, what)
+        response = endpoint.handler(gate.deps_of(endpoint.method, recorder), call)
+        if endpoint.method not in READING:
+            record_alone(deps, recorder)
+        return response
 
     def work(request: Request, principal: Principal, body: bytes) -> Response:
-        query = _query(request, known)
-        call = Call(_path(request), query, body, principal, threads)
         for _ in range(DEADLOCK_TRIES - 1):
             try:
-                return endpoint.handler(deps, call)
+                return once(request, principal, body)
             except (DeadlockDetected, SerializationFailure):
                 # Postgres chose this transaction to give way; nothing of it was written.
                 continue
-        return endpoint.handler(deps, call)
+        return once(request, principal, body)
 
     async def handle(request: Request) -> Response:
         try:
             # First, so that a stranger's body is never read.
-            principal = await threads.run(authenticator.check, request.headers.get("authorization"), endpoint.role)
+            principal = await threads.run(gate.enter, request, endpoint.role)
             return await threads.run(work, request, principal, await read_body(request, BODY_LIMIT))
         except Exception as error:  # noqa: BLE001 - whatever happened, the client gets a Status
+            if isinstance(error, RefusedError) and error.code in {401, 403}:
+                await threads.run(gate.refused, request, what, error)
             return status_answer(error)
 
     return Route(endpoint.path, handle, methods=[endpoint.method])
+
+
+def caller_of(headers: Mapping[str, Any]) -> str | None:
+    """Return the span of whoever asks, or None: what is no traceparent is ignored, as its specification wants."""
+    text = headers.get("traceparent")
+    return text if isinstance(text, str) and parse_traceparent(text) else None
 
 
 def _path(request: Request) -> Mapping[str, str]:

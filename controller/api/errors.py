@@ -25,6 +25,9 @@ SCHEMA_CONFLICT_STATE = "SP002"
 class RefusedError(SetpointError):
     """An answer other than success: its HTTP code, a CamelCase reason, a message and the single problems."""
 
+    retry_after: int = RETRY_AFTER_SECONDS
+    """In how many seconds to come again, if the answer is one of those that pass."""
+
     def __init__(self, code: int, reason: str, message: str, problems: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(message)
         self.code = code
@@ -45,7 +48,7 @@ def invalid(message: str, problems: Sequence[Mapping[str, Any]]) -> RefusedError
 def status_answer(error: Exception) -> JSONResponse:
     """Return the answer that an exception becomes; what nobody foresaw is logged and hidden."""
     refused = _refused(error)
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refused.code in {429, 503} else None
+    headers = {"Retry-After": str(refused.retry_after)} if refused.code in {429, 503} else None
     return JSONResponse(
         {
             "kind": "Status",

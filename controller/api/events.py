@@ -8,9 +8,11 @@ from controller.api.auth import Role
 from controller.api.endpoint import ApiDeps, Call, Endpoint, Param, answer
 from controller.api.errors import bad_request
 from controller.api.objects import utc
+from controller.api.scope import OF_DAGS, check_object
 from controller.api.watch import Stream, line
 from controller.store import events, views
 from controller.store.events import About, EventRow
+from controller.store.resources import Ref
 from crds.finding import nearest
 from crds.kinds import WORDS, find_kind
 
@@ -64,20 +66,23 @@ def _watch(deps: ApiDeps, call: Call, about: About, first: Sequence[EventRow], a
         seen = max([seen, *(event.id for event in found)])
         return [line("ADDED", _view(event)) for event in found]
 
-    return Stream(call.threads, look).response("application/x-ndjson")
+    return Stream(call.share, look).response("application/x-ndjson")
 
 
 def _about(connection: psycopg.Connection, call: Call) -> About:
     text = call.query.get("for")
     if text is None:
-        return About(call.namespace)
+        return About(call.namespace, scope=call.principal.scope)
     word, _, name = text.partition("/")
     kind = find_kind(word)
     if kind is None or not name:
         hint = f"; did you mean {near}/…?" if kind is None and (near := nearest(word, WORDS)) else ""
         raise bad_request(f"for is kind/name, not {text[:100]!r}{hint}")
+    scope = call.principal.scope
+    if scope is not None and kind.name in OF_DAGS:
+        check_object(connection, scope, Ref(kind.name, call.namespace, name))
     if kind.name != "DagRun":
-        return About(call.namespace, kind.name, name)
+        return About(call.namespace, kind.name, name, scope=scope)
     return About(call.namespace, kind.name, name, views.run_uid(connection, call.namespace, name))
 
 

@@ -11,8 +11,16 @@ from controller.api.reads import observed_dags
 from controller.diff import explain
 from controller.diff.explain import DagRoom, PoolRoom, Surroundings
 from controller.errors import NotFound
-from controller.observed import ObservedPool, ObservedRun, ObservedTask, Stored, parse_task_run_name
-from controller.store import resources, views
+from controller.observed import (
+    ObservedDataset,
+    ObservedNotifier,
+    ObservedPool,
+    ObservedRun,
+    ObservedTask,
+    Stored,
+    parse_task_run_name,
+)
+from controller.store import notifications, resources, views
 from controller.store.resources import Ref
 from controller.store.revisions import RevisionId, Revisions
 from controller.store.selection import Selection
@@ -45,7 +53,14 @@ def endpoints(namespace: str) -> list[Endpoint]:
         with deps.pool.connection() as connection:
             return answer(_task(deps, connection, revisions, call))
 
-    handlers = {"dags": _dag, "workerpools": _pool, "dagruns": run, "taskruns": task}
+    handlers = {
+        "dags": _dag,
+        "workerpools": _pool,
+        "dagruns": run,
+        "taskruns": task,
+        "datasets": _dataset,
+        "notifiers": _notifier,
+    }
     return [
         Endpoint(
             "GET",
@@ -94,6 +109,23 @@ def _pool(deps: ApiDeps, call: Call) -> Response:
         seen = views.pools(connection, [stored.uid], now).get(stored.uid, ObservedPool())
     sentence = explain.pool(stored, seen, _room(stored, seen))
     return answer(_explanation(objects.pool(stored, seen), sentence, []))
+
+
+def _dataset(deps: ApiDeps, call: Call) -> Response:
+    with deps.pool.connection() as connection:
+        now = deps.clock.now(connection)
+        stored = _found(connection, Ref("Dataset", call.namespace, call.name))
+        seen = views.datasets(connection, [stored.uid]).get(stored.uid)
+    sentence = explain.dataset(stored, seen or ObservedDataset(), now)
+    return answer(_explanation(objects.dataset(stored, seen, now), sentence, []))
+
+
+def _notifier(deps: ApiDeps, call: Call) -> Response:
+    with deps.pool.connection() as connection:
+        now = deps.clock.now(connection)
+        stored = _found(connection, Ref("Notifier", call.namespace, call.name))
+        seen = notifications.observed(connection, [stored.uid]).get(stored.uid, ObservedNotifier())
+    return answer(_explanation(objects.notifier(stored, seen), explain.notifier(stored, seen, now), []))
 
 
 def _surroundings(

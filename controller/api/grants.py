@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.api.tokens import token_hash
 from controller.diff.attempts import FINISH_GRACE
+from controller.runtime.traces import no_context
 from controller.store import datasets, fences
 from controller.store.fences import NewClaim
 from crds.names import hot_table
@@ -57,8 +58,14 @@ class Surroundings:
 class Grants:
     """Claims attempts and builds their grants; what a revision says of a task never changes and is kept."""
 
-    def __init__(self, revisions: Revisions, tokens: ClaimTokens) -> None:
+    def __init__(
+        self,
+        revisions: Revisions,
+        tokens: ClaimTokens,
+        trace: Callable[[AttemptId], str | None] = no_context,
+    ) -> None:
         self._revisions = revisions
+        self._trace = trace
         self._tokens = tokens
         self._tasks: OrderedDict[tuple[str, int, str], dict[str, Any]] = OrderedDict()
 
@@ -112,6 +119,7 @@ class Grants:
             tick=row.tick.isoformat() if row.tick else None,
             memory_bytes=task.memory or revision.spec.defaults.memory,
             bookmark=row.bookmark,
+            traceparent=self._trace(row.id),
         )
 
     def _task(self, revision: Revision, name: str) -> dict[str, Any]:

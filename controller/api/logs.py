@@ -184,5 +184,5 @@ def _task_logs(deps: ApiDeps, call: Call) -> Response:
 
 def _answer(call: Call, log: Log) -> Response:
     if call.flag("follow"):
-        return Stream(call.threads, log.look, FOLLOW_SECONDS).response("text/plain; charset=utf-8")
+        return Stream(call.share, log.look, FOLLOW_SECONDS).response("text/plain; charset=utf-8")
     return StreamingResponse(iter(log.look() or ()), media_type="text/plain; charset=utf-8")

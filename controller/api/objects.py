@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from controller.diff import conditions
+from controller.diff.freshness import fresh_until, within_of
 from controller.observed import (
     ObservedAttempt,
     ObservedDag,
     ObservedDataset,
+    ObservedNotifier,
     ObservedPool,
     ObservedRun,
     ObservedTask,
@@ -20,6 +22,7 @@ from crds.dag import DagStatus
 from crds.dataset import DatasetStatus
 from crds.meta import API_VERSION, Status
 from crds.names import cold_prefix, hot_table
+from crds.notifier import NotifierStatus
 from crds.pool import WorkerPoolStatus
 from crds.reasons import Reason
 from crds.run import AttemptView, DagRunStatus, TaskRunStatus
@@ -77,9 +80,11 @@ def pool(stored: Stored, seen: ObservedPool) -> Object:
     return _resource(stored, status)
 
 
-def dataset(stored: Stored, seen: ObservedDataset | None) -> Object:
+def dataset(stored: Stored, seen: ObservedDataset | None, now: datetime) -> Object:
     """Return a Dataset."""
     holds = seen or ObservedDataset()
+    within = within_of(stored.spec.get("freshness"))
+    until = utc(fresh_until(within, stored.created_at, holds.updated_at)) if within is not None else None
     if stored.spec.get("tier") == "hot":
         location = f"postgres:hot.{hot_table(stored.name, stored.namespace)}"
     else:
@@ -87,7 +92,7 @@ def dataset(stored: Stored, seen: ObservedDataset | None) -> Object:
     status = DatasetStatus(
         observed_generation=stored.generation,
         phase="Ready",
-        conditions=conditions.dataset(stored, seen),
+        conditions=conditions.dataset(stored, seen, conditions.fresh(stored, until, now) if until else None),
         version=holds.version,
         rows=holds.rows,
         bytes=holds.bytes,
@@ -95,6 +100,23 @@ def dataset(stored: Stored, seen: ObservedDataset | None) -> Object:
         files=holds.files,
         location=location,
         last_run=holds.last_run,
+        updated_at=holds.updated_at,
+        fresh_until=until,
+    )
+    return _resource(stored, status)
+
+
+def notifier(stored: Stored, seen: ObservedNotifier) -> Object:
+    """Return a Notifier."""
+    ready = conditions.notifier(stored, seen)
+    status = NotifierStatus(
+        observed_generation=seen.generation or 0,
+        phase=ready[0].reason,
+        conditions=ready,
+        pending=seen.pending,
+        last_sent=seen.sent_at,
+        last_error=seen.error,
+        last_error_time=seen.error_at,
     )
     return _resource(stored, status)
 
@@ -182,6 +204,7 @@ def _attempt(seen: ObservedAttempt) -> AttemptView:
         phase=seen.phase.value,
         delivery=seen.delivery,
         worker=seen.worker,
+        ecs_task=seen.ecs_task,
         reason=seen.reason,
         message=seen.message,
         created_at=seen.created_at,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from controller.api import openapi_protocol
+from controller.api import openapi_access, openapi_protocol
 from crds.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ _CODES = {
     202: "Accepted: it ends by itself, as its conditions tell",
     400: "The request cannot be read",
     401: "No valid token",
-    403: "The token's role is too low",
+    403: "The token's role is too low, or its scope too narrow",
     404: "There is no such object",
     409: "Someone changed it first, or something refers to it",
     410: "The continue token is unknown",
     413: "Too large",
     422: "It can be read and makes no sense; details.problems says why",
-    429: "Too many streams are open",
+    429: "The caller asks too often, or too many streams are open; Retry-After says when to come again",
     503: "Try again",
 }
-_ALWAYS = (400, 401, 403, 503)
+_ALWAYS = (400, 401, 403, 429, 503)
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -143,6 +143,18 @@ _OWN: dict[str, Any] = {
         "required": ["resources"],
         "properties": {"resources": {"type": "array", "items": _OBJECT}},
     },
+    "Leader": {
+        "type": "object",
+        "required": ["kind", "holder", "term", "held", "time"],
+        "properties": {
+            "kind": {"const": "Leader"},
+            "holder": {"type": "string", "description": "The ECS task's id or the host, and the process."},
+            "term": {"type": "integer", "description": "It grows whenever another process begins to lead."},
+            "held": {"type": "boolean", "description": "Whether the lease has not expired."},
+            "renewedAt": {"type": ["string", "null"], "format": "date-time"},
+            "time": {"type": "string", "format": "date-time", "description": "By the database's clock."},
+        },
+    },
     "Applied": {
         "type": "object",
         "required": ["kind", "name", "action", "generation", "changes"],
@@ -243,4 +255,5 @@ _OWN: dict[str, Any] = {
         },
     },
     "RevisionList": _listing("Revision", {}),
+    **openapi_access.SCHEMAS,
 }

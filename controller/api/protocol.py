@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from controller.api.grants import Given
 from controller.diff.claims import Answer, Asked, Claimant, decide
 from controller.runtime.keys import Key, Kind, Wake
-from controller.runtime.metrics import CLAIMS
+from controller.runtime.metrics import CLAIM_WAIT, CLAIMS
 from controller.store import fences, pools, workers
 from controller.store.workers import Renewal
+from crds.names import service_name
 from crds.phases import AttemptPhase
 from crds.protocol import (
     HEARTBEAT_SECONDS,
@@ -24,6 +25,7 @@ from crds.protocol import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from psycopg_pool import ConnectionPool
 
@@ -72,6 +74,7 @@ class WorkerProtocol:
             build = self._grants.give(connection, [g for members in given for g in members], now)
             connection.commit()
             grants = build()
+        _count(requests, given, refusals, locked.get(), now)
         if any(new for _, new in renewed.values()):
             self._wake({Key(Kind.POOL, uid) for uid in uids})
         return [
@@ -126,7 +129,6 @@ def _decide(
         for message in request.attempts:
             row = rows.get(message.attempt)
             answer = decide(_asked(row, taken.get(message.attempt)), claimant)
-            CLAIMS.labels(request.pool, answer.verdict).inc()
             if row is None or answer.verdict in {"drop", "later"}:
                 refusals.append(_refusal(message.attempt, answer))
                 continue
@@ -137,6 +139,25 @@ def _decide(
         given.append(mine)
         refused.append(refusals)
     return given, refused
+
+
+def _count(
+    requests: Sequence[ClaimRequest],
+    given: Sequence[Sequence[Given]],
+    refusals: Sequence[Sequence[Refusal]],
+    rows: Mapping[str, AskedRow],
+    now: datetime,
+) -> None:
+    """Count the answers after COMMIT; a grant that is given again is a `regrant`."""
+    for request, members, refused in zip(requests, given, refusals, strict=True):
+        pool = service_name(request.pool, request.namespace)
+        for one in members:
+            CLAIMS.labels(pool, "grant" if one.new else "regrant").inc()
+            if one.new:
+                waited = (now - rows[one.attempt].created_at).total_seconds()
+                CLAIM_WAIT.labels(pool).observe(max(waited, 0.0))
+        for refusal in refused:
+            CLAIMS.labels(pool, refusal.action).inc()
 
 
 def _refusal(attempt: str, answer: Answer) -> Refusal:

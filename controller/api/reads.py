@@ -12,8 +12,8 @@ import psycopg
 
 from controller.api import objects
 from controller.errors import NotFound
-from controller.observed import ObservedDag, ObservedPool, Stored, parse_task_run_name
-from controller.store import resources, views
+from controller.observed import ObservedDag, ObservedNotifier, ObservedPool, Stored, parse_task_run_name
+from controller.store import notifications, resources, views
 from controller.store.selection import Selection
 
 if TYPE_CHECKING:
@@ -102,10 +102,16 @@ def _pools(connection: psycopg.Connection, selection: Selection, now: datetime) 
     return _page([objects.pool(s, seen.get(s.uid, ObservedPool())) for s in stored], selection)
 
 
-def _datasets(connection: psycopg.Connection, selection: Selection, _now: datetime) -> Page:
+def _datasets(connection: psycopg.Connection, selection: Selection, now: datetime) -> Page:
     stored = resources.page(connection, "Dataset", selection)
     seen = views.datasets(connection, [s.uid for s in stored])
-    return _page([objects.dataset(s, seen.get(s.uid)) for s in stored], selection)
+    return _page([objects.dataset(s, seen.get(s.uid), now) for s in stored], selection)
+
+
+def _notifiers(connection: psycopg.Connection, selection: Selection, _now: datetime) -> Page:
+    stored = resources.page(connection, "Notifier", selection)
+    seen = notifications.observed(connection, [s.uid for s in stored])
+    return _page([objects.notifier(s, seen.get(s.uid, ObservedNotifier())) for s in stored], selection)
 
 
 def _page(items: list[Object], selection: Selection) -> Page:
@@ -141,4 +147,5 @@ COLLECTIONS: Mapping[str, Collection] = {
     "taskruns": Collection("TaskRun", _tasks, frozenset({"run", "dag", "task", "phase"}), tuple[_Text, _Text, _Index]),
     "workerpools": Collection("WorkerPool", _pools, deletable=True),
     "datasets": Collection("Dataset", _datasets, deletable=True),
+    "notifiers": Collection("Notifier", _notifiers, deletable=True),
 }

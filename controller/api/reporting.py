@@ -14,9 +14,9 @@ from controller.diff.settle import Ended
 from controller.reconcilers import endings, slots
 from controller.reconcilers.runs import Advance, advance
 from controller.runtime.keys import Key, Kind, Wake
-from controller.runtime.metrics import CLAIMS, REPORTS, STALE_RESULTS
+from controller.runtime.metrics import CLAIM_WAIT, CLAIMS, REPORTS, STALE_RESULTS
 from controller.store import fences, runs, task_runs, workers
-from crds.names import parse_attempt_id
+from crds.names import parse_attempt_id, service_name
 from crds.phases import AttemptPhase
 from crds.protocol import (
     MAX_BATCH,
@@ -201,8 +201,14 @@ def _answer(request: ReportRequest, done: _Done) -> ReportAnswer:
 
 
 def _count(request: ReportRequest, done: _Done) -> None:
+    pool = service_name(request.pool, request.namespace)
     for report in request.reports:
         if done.verdicts[report.attempt] == "stale":
-            STALE_RESULTS.labels(request.pool).inc()
-        REPORTS.labels(request.pool, report.outcome).inc()
-    CLAIMS.labels(request.pool, "handed").inc(len(done.grants.get(request.request, ())))
+            STALE_RESULTS.labels(pool).inc()
+        REPORTS.labels(pool, report.outcome).inc()
+    handed = len(done.grants.get(request.request, ()))
+    if handed:
+        CLAIMS.labels(pool, "handed").inc(handed)
+        for _ in range(handed):
+            # It was created in the transaction that gave it away.
+            CLAIM_WAIT.labels(pool).observe(0.0)

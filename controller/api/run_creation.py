@@ -38,6 +38,7 @@ class Wanted:
     trigger: Literal["manual", "webhook"]
     params: Mapping[str, Any]
     labels: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str | None = None
 
 
 def create_run(connection: psycopg.Connection, dag: Stored, wanted: Wanted, now: datetime) -> tuple[str, bool]:
@@ -62,6 +63,7 @@ def create_run(connection: psycopg.Connection, dag: Stored, wanted: Wanted, now:
         labels=dict(wanted.labels),
         deadline=now + spec.timeout,
         created_at=now,
+        traceparent=wanted.traceparent,
     )
     if not run_rows.create(connection, row):
         return views.run_name(connection, row.dag_uid, row.key), False

@@ -31,15 +31,26 @@ def parse_labels(text: str | None) -> Labels:
     absent: list[str] = []
     for term in _terms(text, _COMMA):
         if match := _EQUALITY.fullmatch(term):
-            (without if match[3] == "!=" else within)[match[1]] = (match[4],)
+            _add(without if match[3] == "!=" else within, match[1], (match[4],), without)
         elif match := _SET.fullmatch(term):
             values = tuple(value.strip() for value in match[4].split(","))
-            (within if match[3] == "in" else without)[match[1]] = values
+            _add(within if match[3] == "in" else without, match[1], values, without)
         elif match := _EXISTS.fullmatch(term):
             (absent if match[1] else present).append(match[2])
         else:
             raise bad_request(f"labelSelector: {shown(term)} is not of the form a=b, a!=b, a, !a or a in (b, c)")
     return Labels(within, without, tuple(present), tuple(absent))
+
+
+def _add(terms: dict[str, tuple[str, ...]], key: str, values: tuple[str, ...], without: object) -> None:
+    """Join a term with one of the same key: all must hold, so that a term more never selects more."""
+    before = terms.get(key)
+    if before is None:
+        terms[key] = values
+    elif terms is without:
+        terms[key] = (*before, *values)
+    else:
+        terms[key] = tuple(value for value in before if value in values)
 
 
 def parse_fields(text: str | None, allowed: Collection[str]) -> Mapping[str, str]:

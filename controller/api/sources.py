@@ -10,10 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from controller.api.body import read_body, read_json
+from controller.api.endpoint import caller_of
 from controller.api.errors import RefusedError, bad_request, status_answer
 from controller.api.run_creation import Wanted, create_run
 from controller.runtime.keys import Key, Kind
-from controller.store import dags, resources, workers
+from controller.store import audit, dags, resources, workers
+from controller.store.audit import Actor, Entry
 from crds.dag import DagSpec
 
 if TYPE_CHECKING:
@@ -107,8 +109,18 @@ class EventSources:
                 params = {webhook.param: body} if webhook.param else body
                 if not isinstance(params, dict):
                     raise bad_request("the body must be an object of parameters; or name one in the webhook's param")
-                wanted = Wanted(deps.ids.uid(now), f"webhook {path}", f"webhook/{name}/{key}", "webhook", params)
+                wanted = Wanted(
+                    deps.ids.uid(now),
+                    f"webhook {path}",
+                    f"webhook/{name}/{key}",
+                    "webhook",
+                    params,
+                    traceparent=caller_of(event),
+                )
                 run, created = create_run(connection, dag, wanted, now)
+                if created:
+                    done = Entry("trigger", "Dag", dag.namespace, dag.name, message=f"run {run}")
+                    audit.record(connection, Actor(wanted.by, "-", "webhook", "-", ""), [done], "done")
                 made.append({"name": run, "namespace": dag.namespace, "created": created})
         deps.wake({Key(Kind.DAG, dag.uid) for dag, _, _ in listeners})
         return made

@@ -16,6 +16,7 @@ from controller.api.upsert import PAUSED
 from controller.errors import Conflict, NotFound
 from controller.runtime.keys import Key, Kind
 from controller.store import dag_history, events, resources, views
+from controller.store.audit import Entry
 from controller.store.resources import Ref
 from crds.finding import shown
 from crds.reasons import Reason
@@ -80,8 +81,9 @@ def _trigger(deps: ApiDeps, call: Call) -> Response:
         now = deps.clock.now(connection)
         dag = _lock_dag(connection, call)
         uid = deps.ids.uid(now)
-        wanted = Wanted(uid, call.principal.name, f"trigger/{key or uid}", "manual", given, labels)
+        wanted = Wanted(uid, call.principal.name, f"trigger/{key or uid}", "manual", given, labels, call.traceparent)
         name, created = create_run(connection, dag, wanted, now)
+        call.audit.tell([Entry("trigger", "Dag", dag.namespace, dag.name, message=f"run {name}")])
         seen = views.run(connection, dag.namespace, name)
     if seen is None:
         raise NotFound(f"run {name!r} is gone again")

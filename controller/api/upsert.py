@@ -245,7 +245,7 @@ def _event(applied: Applied) -> Event | None:
 
 def _keys(done: Iterable[Applied]) -> Iterator[Key]:
     # A pool that grew, or was resumed, has slots to give.
-    kinds = {"Dag": (Kind.DAG,), "WorkerPool": (Kind.POOL, Kind.SLOTS)}
+    kinds = {"Dag": (Kind.DAG,), "WorkerPool": (Kind.POOL, Kind.SLOTS), "Dataset": (Kind.DATASET,)}
     for applied in done:
         if applied.action != "unchanged":
             yield from (Key(kind, applied.uid) for kind in kinds.get(applied.ref.kind, ()))

@@ -19,7 +19,7 @@ from controller.api.errors import RefusedError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from controller.api.endpoint import Threads
+    from controller.api.endpoint import Share
     from controller.api.objects import Object
 
 LOOK_SECONDS = 0.7
@@ -27,26 +27,33 @@ KEEP_ALIVE_SECONDS = 15.0
 WATCH_SECONDS = 1_800.0
 FOLLOW_SECONDS = 86_400.0
 MAX_STREAMS = 100
+MAX_STREAMS_OF_ONE = 40
+"""The most streams of one caller, so that others' find room."""
 
 
 class Stream:
     """A stream of lines that holds a thread only while it looks."""
 
     def __init__(
-        self, threads: Threads, look: Callable[[], Iterable[bytes] | None], longest: float = WATCH_SECONDS
+        self, share: Share, look: Callable[[], Iterable[bytes] | None], longest: float = WATCH_SECONDS
     ) -> None:
         """`look` returns the next pieces, an empty iterable if there is nothing new, or None at the end."""
-        self._threads = threads
+        self._share = share
         self._look = look
         self._longest = longest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield what each look finds."""
-        self._threads.streams += 1
+        streams, name = self._share.threads.streams, self._share.name
+        streams[name] += 1
         started = quiet_since = anyio.current_time()
         try:
             while anyio.current_time() - started < self._longest:
-                pieces = await self._threads.run(self._patiently)
+                try:
+                    pieces = await self._share.look(self._patiently)
+                except RefusedError:
+                    # The caller's token has ended meanwhile, and with it what it opened.
+                    return
                 if pieces is None:
                     return
                 for piece in pieces:
@@ -57,7 +64,9 @@ class Stream:
                     yield b"\n"
                 await anyio.sleep(LOOK_SECONDS)
         finally:
-            self._threads.streams -= 1
+            streams[name] -= 1
+            if not streams[name]:
+                del streams[name]
 
     def _patiently(self) -> Iterable[bytes] | None:
         """Look; a database that is away for a moment only has nothing new."""
@@ -68,8 +77,12 @@ class Stream:
 
     def response(self, media_type: str) -> StreamingResponse:
         """Return the answer that streams; raise RefusedError if too many are open."""
-        if self._threads.streams >= MAX_STREAMS:
+        streams = self._share.threads.streams
+        if streams.total() >= MAX_STREAMS:
             raise RefusedError(429, "TooManyRequests", f"{MAX_STREAMS} streams are open; close one or try later")
+        if streams[self._share.name] >= MAX_STREAMS_OF_ONE:
+            text = f"{self._share.name} has {MAX_STREAMS_OF_ONE} streams open; close one"
+            raise RefusedError(429, "TooManyRequests", text)
         # Proxies must not collect what is meant to be seen at once.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(self.__aiter__(), media_type=media_type, headers=headers)

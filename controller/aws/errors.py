@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from controller.aws.prices import dollars
 from controller.errors import SetpointError, Terminal, Throttled, Transient
-from controller.runtime.metrics import AWS_REQUESTS, AWS_SECONDS
+from controller.runtime.metrics import AWS_COST, AWS_REQUESTS, AWS_SECONDS, AWS_THROTTLED
 from crds.reasons import Reason
 
 if TYPE_CHECKING:
@@ -52,17 +53,21 @@ _NOT_PROVISIONED = frozenset(
 
 
 @contextmanager
-def calling(service: str, operation: str) -> Iterator[None]:
-    """Count and time one AWS call, and raise its failure as Transient, Throttled or Terminal."""
+def calling(service: str, operation: str, size: int = 0) -> Iterator[None]:
+    """Count, time and price one AWS call of `size` bytes, and raise its failure as Transient, Throttled or Terminal."""
     started = perf_counter()
-    code = "200"
+    code, answered = "200", True
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        code = error_code(error)
+        code, answered = error_code(error), isinstance(error, ClientError)
         raise translate(error) from error
     finally:
         AWS_REQUESTS.labels(service, operation, code).inc()
+        if code in _THROTTLED:
+            AWS_THROTTLED.labels(service).inc()
+        elif answered:
+            AWS_COST.labels(service).inc(dollars(service, operation, size))
         AWS_SECONDS.labels(service, operation).observe(perf_counter() - started)
 
 

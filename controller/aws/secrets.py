@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from controller.aws.errors import calling, error_code
+from crds.redaction import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,11 @@ class SecretsManager:
     def _value(self, name: str, stage: str) -> str | None:
         with calling("secretsmanager", "GetSecretValue"):
             try:
-                return self._client.get_secret_value(SecretId=name, VersionStage=stage).get("SecretString")
+                value = self._client.get_secret_value(SecretId=name, VersionStage=stage).get("SecretString")
             except ClientError as error:
                 if error_code(error) in _ABSENT:
                     return None
                 raise
+        if value:
+            KNOWN.add(value)
+        return value

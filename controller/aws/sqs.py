@@ -83,7 +83,7 @@ class SqsQueues:
             for n, message in enumerate(messages)
         ]
         url = self._url(queue)
-        with calling("sqs", "SendMessageBatch"):
+        with calling("sqs", "SendMessageBatch", sum(len(entry["MessageBody"]) for entry in entries)):
             answer = self._client.send_message_batch(QueueUrl=url, Entries=entries)
         return [messages[int(sent["Id"])] for sent in answer.get("Successful", [])]
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from controller.cli import files, text
+from controller.cli import consequences, files, text
 from controller.cli.client import Client, RefusedError
 from controller.cli.errors import Exit
-from controller.cli.files import InvalidFilesError
+from controller.cli.files import InvalidFilesError, Source
 from controller.cli.options import Namespace, connect
 from crds.bundle import MAX_BYTES, Bundle
 
@@ -40,7 +40,7 @@ def diff(
         raise InvalidFilesError(source.problems(error), Exit.REFUSED) from error
     changed = [item for item in items if item["action"] != "unchanged"]
     for item in changed:
-        _print(_lines(client, item, source.bundles))
+        _print(_lines(client, item, source))
     if changed:
         sys.exit(Exit.NEGATIVE)
 
@@ -52,7 +52,7 @@ def _print(lines: Iterator[str]) -> None:
         text.out(text.paint(line, shades.get(line[:1]), on=colour))
 
 
-def _lines(client: Client, item: Item, bundles: Mapping[str, Bundle]) -> Iterator[str]:
+def _lines(client: Client, item: Item, source: Source) -> Iterator[str]:
     name = f"{item['kind'].lower()}/{item['name']}"
     if item["action"] == "created":
         yield f"{name} is new"
@@ -60,10 +60,14 @@ def _lines(client: Client, item: Item, bundles: Mapping[str, Bundle]) -> Iterato
     yield f"{name} generation {_before(item)} → {item['generation']}"
     for change in item["changes"]:
         if change["path"] == "spec.bundle":
-            yield from _bundle(client, name, change, bundles)
+            yield from _bundle(client, name, change, source.bundles)
         else:
             yield from _field(name, change)
-    yield from _consequences(item)
+    yield from consequences.of(client, item, _document(source, item))
+
+
+def _document(source: Source, item: Item) -> Item:
+    return next(d for d in source.documents if (d["kind"], d["metadata"]["name"]) == (item["kind"], item["name"]))
 
 
 def _before(item: Item) -> int:
@@ -116,13 +120,3 @@ def _decoded(content: bytes) -> list[str] | None:
     if len(content) > SHOWN_BYTES or b"\x00" in content:
         return None
     return content.decode(errors="replace").splitlines()
-
-
-def _consequences(item: Item) -> Iterator[str]:
-    """Yield what follows for the runs of a DAG."""
-    if item["kind"] != "Dag" or _before(item) == item["generation"]:
-        return
-    when = f"the next scheduled run ({item['nextTick']})" if item.get("nextTick") else "the next run"
-    yield f"  {when} uses revision {item['revision']}"
-    if item["activeRuns"]:
-        yield f"  {item['activeRuns']} runs in progress keep their revision"

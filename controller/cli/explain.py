@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from controller.cli import names, text
+from typing import Annotated
+
+import typer
+
+from controller.cli import fields, names, text
 from controller.cli.options import Namespace, Objects, connect
 
 
-def explain(words: Objects, namespace: Namespace = None) -> None:
-    """Say why an object is as it is, and what each unfinished task waits for."""
+def explain(
+    words: Objects,
+    recursive: Annotated[bool, typer.Option("--recursive", help="All fields below a field.")] = False,
+    namespace: Namespace = None,
+) -> None:
+    """Say why an object is as it is, and what each unfinished task waits for; or what a field is (dag.spec.tasks)."""
+    if len(words) == 1 and fields.is_path(words[0]):
+        fields.show(words[0], recursive=recursive)
+        return
     client, colour = connect(namespace), text.coloured()
-    allowed = ("dagruns", "taskruns", "dags", "workerpools")
+    allowed = ("dagruns", "taskruns", "dags", "workerpools", "datasets", "notifiers")
     named = names.resolve(client, names.parse(words, allowed))
     told = client.get(named.plural, named.name, "explain")
     phase = text.paint(told["phase"], text.phase_colour(told["phase"]), on=colour)

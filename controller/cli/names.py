@@ -34,8 +34,18 @@ WORDS: dict[str, str] = {
     "dataset": "datasets",
     "datasets": "datasets",
     "ds": "datasets",
+    "notifier": "notifiers",
+    "notifiers": "notifiers",
+    "nt": "notifiers",
 }
-SHORT = {"dags": "dag", "dagruns": "run", "taskruns": "task", "workerpools": "pool", "datasets": "dataset"}
+SHORT = {
+    "dags": "dag",
+    "dagruns": "run",
+    "taskruns": "task",
+    "workerpools": "pool",
+    "datasets": "dataset",
+    "notifiers": "notifier",
+}
 LATEST = "latest"
 
 

@@ -31,12 +31,14 @@ class Globals:
 
     namespace: str = "default"
     output: Output = Output.TABLE
+    context: str | None = None
 
 
 GLOBALS = Globals()
 
 Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="The namespace.", show_default=False)]
 OutputOption = Annotated[Output | None, typer.Option("-o", "--output", help="How to print.", show_default=False)]
+Sorting = Annotated[str | None, typer.Option("--sort-by", metavar="COLUMN|.PATH", help="A column, or a path.")]
 Selector = Annotated[str | None, typer.Option("-l", "--selector", help="Labels, as in team=x,!old.")]
 Watch = Annotated[bool, typer.Option("-w", "--watch", help="Go on and print what changes.")]
 Objects = Annotated[list[str], typer.Argument(metavar="KIND/NAME", help="The object.")]
@@ -44,7 +46,7 @@ Objects = Annotated[list[str], typer.Argument(metavar="KIND/NAME", help="The obj
 
 def connect(namespace: str | None) -> Client:
     """Return the client that a command talks through."""
-    return Client(find_target(), namespace or GLOBALS.namespace)
+    return Client(find_target(context=GLOBALS.context), namespace or GLOBALS.namespace)
 
 
 def output_of(given: Output | None) -> Output:

@@ -132,6 +132,7 @@ def _dataset(item: Object, now: datetime) -> Sequence[str]:
         size(status["bytes"]),
         str(status["partitions"]) if item["spec"]["tier"] == "cold" else "-",
         str(status["version"]),
+        _holds(status, "Fresh"),
         age(item["metadata"]["creationTimestamp"], now),
     )
 
@@ -139,6 +140,28 @@ def _dataset(item: Object, now: datetime) -> Sequence[str]:
 def _dataset_wide(item: Object) -> Sequence[str]:
     status = item["status"]
     return str(status["files"]), status["location"], status.get("lastRun") or "-"
+
+
+def _holds(status: Object, condition: str) -> str:
+    return next((str(c["status"]) for c in status["conditions"] if c["type"] == condition), "-")
+
+
+def _notifier(item: Object, now: datetime) -> Sequence[str]:
+    spec, status = item["spec"], item["status"]
+    return (
+        item["metadata"]["name"],
+        next((channel for channel in ("slack", "sns", "email") if spec.get(channel)), "-"),
+        status["phase"],
+        str(status["pending"]),
+        age(status["lastSent"], now) if status.get("lastSent") else "-",
+        age(item["metadata"]["creationTimestamp"], now),
+    )
+
+
+def _notifier_wide(item: Object) -> Sequence[str]:
+    labels = item["spec"].get("selector", {}).get("matchLabels", {})
+    chosen = ",".join(f"{key}={value}" for key, value in labels.items())
+    return ",".join(item["spec"]["on"]), chosen or "-", item["status"].get("lastError") or "-"
 
 
 COLUMNS: Mapping[str, Columns] = {
@@ -164,9 +187,15 @@ COLUMNS: Mapping[str, Columns] = {
         _pool_wide,
     ),
     "datasets": Columns(
-        ("NAME", "TIER", "ROWS", "SIZE", "PARTITIONS", "VERSION", "AGE"),
+        ("NAME", "TIER", "ROWS", "SIZE", "PARTITIONS", "VERSION", "FRESH", "AGE"),
         _dataset,
         ("FILES", "LOCATION", "LAST RUN"),
         _dataset_wide,
+    ),
+    "notifiers": Columns(
+        ("NAME", "CHANNEL", "PHASE", "PENDING", "LAST SENT", "AGE"),
+        _notifier,
+        ("ON", "SELECTOR", "LAST ERROR"),
+        _notifier_wide,
     ),
 }

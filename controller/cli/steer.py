@@ -77,9 +77,9 @@ def delete(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it could be deleted.")] = False,
     namespace: Namespace = None,
 ) -> None:
-    """Delete a DAG, pool, dataset or ended run. What hangs on it goes first: runs, workers, finalizers."""
+    """Delete a DAG, pool, dataset, notifier or ended run. What hangs on it goes first: runs, workers, finalizers."""
     client = connect(namespace)
-    named = names.resolve(client, names.parse(words, ("dags", "dagruns", "workerpools", "datasets")))
+    named = names.resolve(client, names.parse(words, ("dags", "dagruns", "workerpools", "datasets", "notifiers")))
     query = {"propagationPolicy": "Foreground" if cascade else None, "dryRun": "All" if dry_run else None}
     answer = client.request(
         "DELETE", client.path(named.plural, named.name), query if named.plural != "dagruns" else None

@@ -1,4 +1,4 @@
-"""Which system the commands talk to: the environment, the nearest context file, or this machine."""
+"""Which system the commands talk to: a context of the nearest config file, the environment, or this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controller.cli.errors import CliError, Exit
 
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-CONTEXT_FILE = Path(".setpoint") / "context.json"
-CONTEXTS = Path(".setpoint") / "contexts"
-"""Where `setpoint deploy` leaves a file for each environment."""
+CONFIG_FILE = Path(".setpoint") / "config.json"
+"""Where `setpoint up` and `setpoint deploy` leave how to reach a system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +32,68 @@ class Target:
     """The name in the server's certificate, where it is not the address's."""
 
 
-def find_target(environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Target:
-    """Return SETPOINT_URL and SETPOINT_TOKEN, or what the nearest file of SETPOINT_CONTEXT or .setpoint/context.json says."""
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The systems that a folder knows, and which of them is current."""
+
+    path: Path
+    current: str
+    contexts: Mapping[str, Mapping[str, Any]]
+
+
+def find_target(
+    environment: Mapping[str, str] = os.environ, folder: Path | None = None, context: str | None = None
+) -> Target:
+    """Return the system of a context, of SETPOINT_URL, of SETPOINT_CONTEXT, or of the nearest file's current context."""
     url, token = environment.get("SETPOINT_URL"), environment.get("SETPOINT_TOKEN")
-    if url:
+    if url and not context:
         return Target(url.rstrip("/"), token, "SETPOINT_URL")
-    name = environment.get("SETPOINT_CONTEXT")
-    context = _nearest(folder or Path.cwd(), context_file(name) if name else CONTEXT_FILE)
-    if context is None and name:
-        message = f"there is no {context_file(name)} here or above; `setpoint deploy --env {name}` writes it"
-        raise CliError(message, Exit.USAGE)
-    if context is None:
+    name = context or environment.get("SETPOINT_CONTEXT")
+    config = find_config(folder)
+    if config is None and not name:
         return Target(DEFAULT_URL, token)
-    found = _read(context)
+    name = name or (config.current if config else "")
+    found = _target(config, name)
     return replace(found, token=token or found.token)
 
 
-def context_file(name: str) -> Path:
-    """Return where the context of an environment is, below the folder of a project."""
-    return CONTEXTS / f"{name}.json"
+def find_config(folder: Path | None = None) -> Config | None:
+    """Return what the nearest config file says, or None if there is none here or above."""
+    here = (folder or Path.cwd()).resolve()
+    path = next((p / CONFIG_FILE for p in (here, *here.parents) if (p / CONFIG_FILE).is_file()), None)
+    return read_config(path) if path else None
 
 
-def _nearest(folder: Path, file: Path) -> Path | None:
-    here = folder.resolve()
-    return next((p / file for p in (here, *here.parents) if (p / file).is_file()), None)
-
-
-def _read(path: Path) -> Target:
+def read_config(path: Path) -> Config:
+    """Return what a config file says."""
     try:
-        context = json.loads(path.read_text(encoding="utf-8"))
-        url, token = str(context["url"]).rstrip("/"), context.get("token")
-        return Target(url, token, str(path), context.get("authority"), context.get("serverName"))
+        text = json.loads(path.read_text(encoding="utf-8"))
+        contexts = text.get("contexts", {})
+        for context in contexts.values():
+            # Whoever edits the file shall hear of a context without an address here, not when it is used.
+            context["url"].rstrip("/")
+        return Config(path, str(text.get("current") or ""), contexts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CliError(f"{path} is no context file ({error}); delete it, or set SETPOINT_URL", Exit.USAGE) from error
+        raise CliError(
+            f"{path} is no file of contexts ({error}); delete it, or set SETPOINT_URL", Exit.USAGE
+        ) from error
+
+
+def unknown_context(config: Config | None, name: str) -> CliError:
+    """Return the error that names the contexts there are."""
+    if config is None or not config.contexts:
+        where = f"{config.path} holds none" if config else f"there is no {CONFIG_FILE} here or above"
+        return CliError(
+            f"there is no context {name!r}: {where}; `setpoint up` or `setpoint deploy` make one", Exit.USAGE
+        )
+    known = ", ".join(sorted(config.contexts))
+    what = f"{config.path} has no context {name!r}" if name else f"{config.path} has no current context"
+    return CliError(f"{what}; known are {known} (`setpoint config use-context NAME` chooses one)", Exit.USAGE)
+
+
+def _target(config: Config | None, name: str) -> Target:
+    context = config.contexts.get(name) if config else None
+    if config is None or context is None:
+        raise unknown_context(config, name)
+    url, origin = str(context["url"]).rstrip("/"), f"context {name} of {config.path}"
+    return Target(url, context.get("token"), origin, context.get("authority"), context.get("serverName"))

@@ -8,6 +8,8 @@ import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
 
+from controller.cli.errors import CliError, Exit
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,6 +39,7 @@ _COLOUR = rf"\x1b\[(?:0|{'|'.join(_COLOURS.values())})m"
 # Controls of the terminal, marks that turn the direction of writing round, and bytes of file names that are no text.
 _HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _HIDDEN_OR_COLOUR = re.compile(f"{_COLOUR}|{_HIDDEN.pattern}")
+_SPAN = re.compile(r"(\d{1,6})([dhms])")
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
@@ -96,6 +99,15 @@ def parse_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+def parse_span(text: str) -> timedelta:
+    """Return the span that a person wrote: `90s`, `10m`, `1h30m`, `2d`."""
+    found = _SPAN.findall(text)
+    if not found or "".join(f"{count}{unit}" for count, unit in found) != text:
+        raise CliError(f"{text!r} is no span; write 30s, 10m, 2h or 1d", Exit.USAGE)
+    sizes = dict(_UNITS)
+    return timedelta(seconds=sum(int(count) * sizes[unit] for count, unit in found))
+
+
 def span(value: timedelta) -> str:
     """Return a span as kubectl writes ages: `45s`, `3m20s`, `5h`, `2d`."""
     seconds = max(int(value.total_seconds()), 0)
@@ -106,6 +118,11 @@ def span(value: timedelta) -> str:
             more = f"{rest // lesser_size}{lesser}" if lesser and count < 10 and rest // lesser_size else ""
             return f"{count}{unit}{more}"
     return "0s"
+
+
+def seconds(value: float) -> str:
+    """Return seconds as a span."""
+    return span(timedelta(seconds=value))
 
 
 def age(text: str | None, now: datetime) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from controller.aws.secrets import SecretsManager
-from controller.cli.target import context_file
+from controller.cli import contexts
+from controller.cli.target import CONFIG_FILE
 from controller.deploy.variables import BOOTSTRAP_FILE
 from controller.errors import SetpointError
-from controller.local.layout import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,17 +21,19 @@ if TYPE_CHECKING:
 
 def write(aws: Aws, deployment: Deployment, root: Path, folder: Path, say: Say) -> Path:
     """Write the context of an environment, readable for its owner alone, and return where it is."""
-    path = folder / context_file(deployment.environment)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = folder / CONFIG_FILE
     authority = _authority(root)
     context = {
+        "environment": deployment.environment,
         "url": deployment.api_url,
         "token": _token(aws, deployment, say),
         "authority": authority,
+        "aws": {"region": deployment.region, "cluster": deployment.cluster, "prefix": deployment.name},
         # With an authority of its own the certificate names the internal address, whatever the public one is.
         "serverName": deployment.api_server_name if authority else None,
     }
-    write_private(path, msgspec.json.encode({name: value for name, value in context.items() if value}))
+    given = {name: value for name, value in context.items() if value}
+    contexts.put(path, deployment.environment, given, choose=False)
     return path
 
 

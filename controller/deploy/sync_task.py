@@ -18,7 +18,7 @@ import psycopg
 from obstore.exceptions import BaseError
 from pydantic import ValidationError
 
-from controller.api.apply import check_bundles, read_resources
+from controller.api.apply import audited, check_bundles, read_resources
 from controller.api.errors import RefusedError
 from controller.api.upsert import upsert
 from controller.errors import SetpointError
@@ -26,6 +26,8 @@ from controller.runtime.clock import DatabaseClock
 from controller.runtime.ids import DrawnIds
 from controller.runtime.wakes import encode
 from controller.settings import UnknownSetting, read
+from controller.store import audit
+from controller.store.audit import Actor
 from controller.store.connect import connect
 
 if TYPE_CHECKING:
@@ -73,6 +75,9 @@ def run(settings: Settings, key: str, say: Callable[[str], object]) -> list[Appl
         check_bundles(objects, wanted)
         with connection.transaction():
             applied, keys = upsert(connection, wanted, ids, clock.now(connection))
+            # Whoever may start this task is known to AWS, not here; the file's name is its content's digest.
+            actor = Actor("deploy", "-", "sync", "-", key.rpartition("/")[2].removesuffix(".json"))
+            audit.record(connection, actor, audited(applied), "done")
         connection.execute(_NOTIFY, {"payload": encode(keys)})
         connection.commit()
     for one in applied:

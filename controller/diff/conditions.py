@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ObservedAttempt,
         ObservedDag,
         ObservedDataset,
+        ObservedNotifier,
         ObservedPool,
         ObservedRun,
         ObservedTask,
@@ -109,13 +110,34 @@ def pool(stored: Stored, seen: ObservedPool) -> Conditions:
     return (_condition("Ready", status, reason, message, stored.generation),)
 
 
-def dataset(stored: Stored, seen: ObservedDataset | None) -> Conditions:
-    """Return Ready of a Dataset: its table or manifest exists since it was applied."""
+def dataset(stored: Stored, seen: ObservedDataset | None, freshness: Condition | None = None) -> Conditions:
+    """Return Ready of a Dataset: its table or manifest exists since it was applied; and Fresh, if it declares that."""
     if stored.terminating:
         return (_terminating(stored),)
     status, message = (TRUE, "") if seen is not None else (UNKNOWN, "nothing is recorded of it; apply it again")
     reason = Reason.READY if seen is not None else Reason.UNKNOWN
-    return (_condition("Ready", status, reason, message, stored.generation),)
+    ready = _condition("Ready", status, reason, message, stored.generation)
+    return (ready, freshness) if freshness is not None else (ready,)
+
+
+def fresh(stored: Stored, until: datetime, now: datetime) -> Condition:
+    """Return Fresh of a Dataset that declares how old it may grow."""
+    if now <= until:
+        return _condition("Fresh", TRUE, Reason.FRESH, f"until {until:%Y-%m-%dT%H:%M:%SZ}", stored.generation)
+    message = f"no task has committed to it in time, which was {until:%Y-%m-%dT%H:%M:%SZ}"
+    return _condition("Fresh", FALSE, Reason.STALE, message, stored.generation, until)
+
+
+def notifier(stored: Stored, seen: ObservedNotifier) -> Conditions:
+    """Return Ready of a Notifier: its secret is there, and the last message went out."""
+    if stored.terminating:
+        return (_terminating(stored),)
+    if seen.failures and seen.reason is not None:
+        return (_condition("Ready", FALSE, Reason(seen.reason), seen.error or "", stored.generation, seen.error_at),)
+    if seen.generation != stored.generation:
+        text = "the controller has not looked at it since it was applied"
+        return (_condition("Ready", UNKNOWN, Reason.UNKNOWN, text, stored.generation),)
+    return (_condition("Ready", TRUE, Reason.READY, "", stored.generation),)
 
 
 def _terminating(stored: Stored) -> Condition:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
+from controller.diff.freshness import fresh_until, within_of
 from crds.phases import AttemptPhase, RunPhase, TaskPhase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from controller.observed import ObservedDag, ObservedPool, ObservedRun, ObservedTask, Stored
+    from controller.observed import (
+        ObservedDag,
+        ObservedDataset,
+        ObservedNotifier,
+        ObservedPool,
+        ObservedRun,
+        ObservedTask,
+        Stored,
+    )
 
 # The most upstream tasks that one sentence names.
 _SHOWN = 5
@@ -113,6 +122,30 @@ def pool(stored: Stored, seen: ObservedPool, room: PoolRoom) -> str:
     queue = f"queue: {seen.visible} visible, {seen.in_flight} in flight"
     slots = f"{seen.live} of {room.limit} slots in use, {waiting} tasks wait for one"
     return f"{stored.name}: {state}{slots}; {workers}; {queue}{dead}"
+
+
+def dataset(stored: Stored, seen: ObservedDataset, now: datetime) -> str:
+    """Return one sentence on a dataset."""
+    by = f" by {seen.last_run}" if seen.last_run else ""
+    wrote = f"last written {span(now - seen.updated_at)} ago{by}" if seen.updated_at else "no task has written it yet"
+    within = within_of(stored.spec.get("freshness"))
+    if within is None:
+        return f"{wrote}; it does not say how old it may grow (freshness.within)"
+    until = fresh_until(within, stored.created_at, seen.updated_at)
+    if now <= until:
+        return f"{wrote}; fresh for another {span(until - now)}"
+    return f"{wrote}; stale since {span(now - until)}, for it may be {span(within)} old"
+
+
+def notifier(stored: Stored, seen: ObservedNotifier, now: datetime) -> str:
+    """Return one sentence on a notifier."""
+    sent = f"last sent {span(now - seen.sent_at)} ago" if seen.sent_at else "nothing was sent yet"
+    waiting = f"{sent}; {seen.pending} messages wait"
+    if seen.failures and seen.error_at is not None:
+        return f"{waiting}; it failed {span(now - seen.error_at)} ago: {seen.error}"
+    if seen.generation != stored.generation:
+        return f"{waiting}; it was applied just now and is looked at within seconds"
+    return waiting
 
 
 def span(value: timedelta) -> str:

@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from controller.runtime.background import Background
 from controller.runtime.keys import Key, Kind
-from controller.store import attempts, dags, datasets, pools, runs, task_runs, workers
+from controller.store import attempts, dags, datasets, freshness, pools, runs, task_runs, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,7 +53,9 @@ class Timers(Background):
                 *runs.past_deadline(connection, now, DUE_LIMIT),
             }
             silent = workers.silent_pools(connection, now)
-        return {Key(Kind.RUN, uid) for uid in found} | {Key(Kind.POOL, uid) for uid in silent}
+            turned = freshness.due(connection, now, DUE_LIMIT)
+        keys = {Key(Kind.RUN, uid) for uid in found} | {Key(Kind.POOL, uid) for uid in silent}
+        return keys | {Key(Kind.DATASET, uid) for uid in turned}
 
     def resync(self) -> set[Key]:
         """Return the keys of everything unfinished, at most RESYNC_LIMIT runs in turn; sweep what ended attempts left."""
@@ -65,6 +67,7 @@ class Timers(Background):
             keys |= {Key(Kind.DAG, uid) for uid in dags.active(connection)}
             for uid in pools.read(connection):
                 keys |= {Key(Kind.POOL, uid), Key(Kind.QUEUE, uid), Key(Kind.SLOTS, uid)}
+            keys |= {Key(Kind.DATASET, uid) for uid in freshness.declared(connection)}
             datasets.sweep_stages(connection, SWEEP_LIMIT)
         return keys
 

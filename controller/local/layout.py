@@ -7,10 +7,15 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import msgspec
 import yaml
+
+from controller.cli import contexts
+from controller.cli.target import CONFIG_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_DATA_DIR = Path(".setpoint")
 ADMIN_TOKEN = "setpoint/admin-token"  # noqa: S105 - the name of a secret
@@ -81,9 +86,9 @@ class Layout:
         return self.root / "events-token"
 
     @property
-    def context(self) -> Path:
-        """Return the file by which the CLI finds this system."""
-        return self.root / "context.json"
+    def config(self) -> Path:
+        """Return the file of contexts by which the CLI finds this system."""
+        return self.root / CONFIG_FILE.name
 
     def lock(self) -> IO[str]:
         """Create the folders and take the data folder for this process; raise DataDirInUseError, DataDirUnusableError."""
@@ -127,9 +132,10 @@ class LocalSecrets:
         """Return the password of a database login."""
         return self.get(_LOGINS + name)
 
-    def write_context(self, url: str) -> None:
-        """Let the CLI find this system from the folder above the data folder."""
-        write_private(self._layout.context, msgspec.json.encode({"url": url, "token": self.get(ADMIN_TOKEN)}))
+    def write_context(self, url: str, aws: Mapping[str, object]) -> None:
+        """Let the CLI find this system, and its AWS, from the folder above the data folder."""
+        context = {"url": url, "token": self.get(ADMIN_TOKEN), "environment": contexts.LOCAL, "aws": aws}
+        contexts.put(self._layout.config, contexts.LOCAL, context, choose=True)
         write_private(self._layout.events_token, self.get(EVENTS_TOKEN).encode())
 
 

@@ -16,6 +16,7 @@ import msgspec
 import psycopg
 from botocore.config import Config
 
+from controller.cli import contexts
 from controller.local import functions
 from controller.local.layout import (
     ADMIN_TOKEN,
@@ -106,7 +107,7 @@ class System:
         aws = _aws_environment(sqs, ecs, lambda_)
         secrets.get(SIGNING_KEY)
         self.token = secrets.get(ADMIN_TOKEN)
-        secrets.write_context(self.url)
+        secrets.write_context(self.url, _aws_of_context(aws))
         self._start_aws(supervisor, sqs, ecs)
         self._start_lambda(supervisor, lambda_, aws, secrets)
         objects = self.layout.objects.as_uri()
@@ -134,8 +135,7 @@ class System:
         if self._supervisor is not None:
             self._supervisor.stop(STOP_ORDER)
         if self._lock is not None:
-            with suppress(FileNotFoundError):
-                self.layout.context.unlink()
+            contexts.remove(self.layout.config, contexts.LOCAL)
             self._lock.close()
         self._ticker = self._provisioner = self._supervisor = self._lock = None
 
@@ -247,6 +247,12 @@ def _aws_environment(sqs: int, ecs: int, lambda_: int) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def _aws_of_context(aws: dict[str, str]) -> dict[str, object]:
+    """Return what a context says of its AWS."""
+    endpoints = {name: aws[f"AWS_ENDPOINT_URL_{name.upper()}"] for name in ("ecs", "sqs")}
+    return {"region": REGION, "cluster": CLUSTER, "endpoints": endpoints}
 
 
 def _provisioner(

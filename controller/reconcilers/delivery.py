@@ -28,7 +28,13 @@ class Delivery:
         if not pool.invoked:
             return self._queues.send(pool.queue(self._prefix), messages)
         wanted = [
-            Invocation(attempt=m.attempt, delivery=m.delivery, pool=pool.name, namespace=pool.namespace)
+            Invocation(
+                attempt=m.attempt,
+                delivery=m.delivery,
+                pool=pool.name,
+                namespace=pool.namespace,
+                traceparent=m.traceparent,
+            )
             for m in messages
         ]
         taken = self._functions.invoke(pool.function(self._prefix), wanted)

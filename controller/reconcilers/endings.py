@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from controller.actions import Close, Event, TaskKey, TaskStep
 from controller.diff.settle import Ended, TaskFacts, settle
-from controller.runtime.metrics import ATTEMPTS
+from controller.reconcilers import counting
+from controller.runtime.traces import ENDINGS
 from controller.store import attempts, events, task_runs
+from controller.store.connect import after_commit
 from controller.store.revisions import RevisionId, Revisions
 from crds.phases import AttemptPhase, TaskPhase
 
@@ -75,8 +77,9 @@ def take_steps(
     won = {key: attempt for key, (attempt, end) in ended.items() if end.phase is AttemptPhase.SUCCEEDED}
     taken = task_runs.step(connection, list(steps.values()), now, won=won)
     events.record(connection, list(_tell(ended, steps, rows)), now)
-    for _, end in ended.values():
-        ATTEMPTS.labels(end.phase, end.reason).inc()
+    ENDINGS.of_attempts(attempt for attempt, _ in ended.values())
+    after_commit(connection, lambda: counting.attempts_ended(rows, {key: end for key, (_, end) in ended.items()}, now))
+    after_commit(connection, lambda: counting.retried(rows, steps, taken.get().keys()))
     return taken
 
 

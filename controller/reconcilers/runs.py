@@ -12,10 +12,12 @@ from controller.actions import Close, EndRun, Event, Plan, Postpone, Redeliver, 
 from controller.diff.attempts import SEND_WITHIN, LiveAttempt, QueueEvidence
 from controller.diff.rules import Upstream
 from controller.diff.runs import BackedOff, Candidate, RunView, diff
-from controller.reconcilers import endings, slots
+from controller.reconcilers import counting, endings, slots
 from controller.runtime.keys import Key, Kind, Wake
 from controller.runtime.loop import Result
-from controller.store import attempts, events, pools, runs, task_runs
+from controller.runtime.traces import ENDINGS
+from controller.store import attempts, events, notifications, pools, runs, task_runs
+from controller.store.connect import after_commit
 from controller.store.revisions import Revision, RevisionId, Revisions
 from controller.store.slots import limited_pools
 from crds.names import AttemptId, DagUid, RunUid
@@ -234,6 +236,9 @@ def _end(
     done: Advance,
 ) -> None:
     ended = runs.end(connection, ends, now)
+    ENDINGS.of_runs(ended)
+    notifications.runs_ended(connection, list(ended), now)
+    after_commit(connection, lambda: counting.runs_ended(rows, ends, ended, now))
     # A run that ends makes room for the next one of its DAG.
     done.wakes |= {Key(Kind.DAG, DagUid(dag)) for dag in ended.values()}
     done.acted += len(ended)

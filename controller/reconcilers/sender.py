@@ -10,12 +10,13 @@ import structlog
 
 from controller.aws.sqs import BATCH
 from controller.errors import SetpointError
+from controller.runtime.traces import no_context
 from controller.store import attempts, pools
 from crds.names import AttemptId
 from crds.protocol import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from psycopg_pool import ConnectionPool
 
@@ -37,8 +38,15 @@ QUICK_TRIES, QUICK_WAIT = 5, 0.2
 class Sender:
     """Threads that send; their backlog is bounded and may be lost, since every attempt carries a deadline for it."""
 
-    def __init__(self, database: ConnectionPool, clock: Clock, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        database: ConnectionPool,
+        clock: Clock,
+        delivery: Delivery,
+        trace: Callable[[AttemptId], str | None] = no_context,
+    ) -> None:
         self._database = database
+        self._trace = trace
         self._clock = clock
         self._delivery = delivery
         # By pool, the one that waits longest first; a pool for which nothing waits is not in it.
@@ -137,7 +145,8 @@ class Sender:
 
     def _send(self, pool: Pool, sends: Sequence[Send]) -> list[Message]:
         try:
-            return self._delivery.send(pool, [Message(attempt=s.attempt, delivery=s.delivery) for s in sends])
+            messages = [Message(s.attempt, s.delivery, self._trace(s.attempt)) for s in sends]
+            return self._delivery.send(pool, messages)
         except SetpointError as error:
             log.warning("no message was taken; they are sent again", pool=pool.name, error=str(error))
             return []

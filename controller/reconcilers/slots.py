@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from controller.diff.admission import DagQueue, admit, lot
 from controller.diff.attempts import SEND_WITHIN
+from controller.reconcilers import counting
 from controller.store import attempts, slots
 from controller.store.attempts import Slot
+from controller.store.connect import after_commit
 from controller.store.revisions import Revision, RevisionId, Revisions
 from crds.names import DagUid
 
@@ -32,6 +34,7 @@ def choose(connection: psycopg.Connection, revisions: Revisions, pools: Iterable
         return []
     queues = slots.ready(connection, wanted, MAX_ADMISSIONS).get()
     rooms = {queue.pool: queue.pool_room for queue in queues}
+    names = {queue.pool: queue.pool_name for queue in queues}
     dag_rooms = {queue.dag: queue.dag_room for queue in queues if queue.dag_room is not None}
     chosen: list[tuple[str, str, ReadyTask]] = []
     for pool in sorted(rooms):
@@ -46,15 +49,17 @@ def choose(connection: psycopg.Connection, revisions: Revisions, pools: Iterable
                 dag_rooms[dag] -= 1
     ids = {RevisionId(DagUid(dag), task.revision) for _, dag, task in chosen}
     known = revisions.read(connection, ids) if ids else {}
-    return [_slot(pool, known[RevisionId(DagUid(dag), task.revision)], task) for pool, dag, task in chosen]
+    return [_slot(pool, names[pool], known[RevisionId(DagUid(dag), task.revision)], task) for pool, dag, task in chosen]
 
 
 def create(connection: psycopg.Connection, chosen: list[Slot], now: datetime) -> Later[list[Send]]:
     """Create the attempts of tasks that were chosen in this transaction; return the messages to send after COMMIT."""
-    return attempts.create(connection, chosen, now, SEND_WITHIN)
+    created = attempts.create(connection, chosen, now, SEND_WITHIN)
+    after_commit(connection, lambda: counting.admitted(chosen, {send.attempt for send in created.get()}, now))
+    return created
 
 
-def _slot(pool: str, revision: Revision, ready: ReadyTask) -> Slot:
+def _slot(pool: str, pool_name: str, revision: Revision, ready: ReadyTask) -> Slot:
     task, defaults = revision.tasks[ready.key.task], revision.spec.defaults
     return Slot(
         ready.key,
@@ -63,4 +68,6 @@ def _slot(pool: str, revision: Revision, ready: ReadyTask) -> Slot:
         revision.id,
         task.attempt_timeout(defaults),
         task.queue_timeout or defaults.queue_timeout,
+        ready.ready_at,
+        pool_name,
     )

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     DAG = "dag"
     POOL = "pool"
     QUEUE = "queue"
+    DATASET = "dataset"
 
 
 class Key(NamedTuple):

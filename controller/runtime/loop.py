@@ -6,14 +6,22 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import structlog
 
 from controller.errors import Terminal
-from controller.runtime.keys import Key
-from controller.runtime.metrics import RECONCILE_ERRORS, RECONCILE_TERMINAL, RECONCILE_TIME, RECONCILE_TOTAL
+from controller.runtime.keys import Key, Kind
+from controller.runtime.metrics import (
+    ACTIVE_WORKERS,
+    MAX_CONCURRENT,
+    RECONCILE_ERRORS,
+    RECONCILE_TERMINAL,
+    RECONCILE_TIME,
+    RECONCILE_TOTAL,
+)
 
 if TYPE_CHECKING:
     from controller.runtime.workqueue import Workqueue
@@ -60,6 +68,7 @@ class Loop:
 
     def start(self) -> None:
         """Begin to work."""
+        MAX_CONCURRENT.labels(self.name).set(len(self._threads))
         for thread in self._threads:
             thread.start()
 
@@ -82,19 +91,25 @@ class Loop:
             if not keys:
                 continue
             if self._leads():
-                self.work(keys)
+                with ACTIVE_WORKERS.labels(self.name).track_inprogress():
+                    self.work(keys)
             for key in keys:
                 self.queue.done(key)
 
     def work(self, keys: Sequence[Key]) -> None:
         """Reconcile a batch; if it fails, each of its keys alone, so that one bad key holds up no other."""
+        # The same id stands in all that is said of the batch.
+        with structlog.contextvars.bound_contextvars(reconcile_id=token_hex(8)):
+            self._work(keys)
+
+    def _work(self, keys: Sequence[Key]) -> None:
         started = perf_counter()
         try:
             self._take(keys, self._reconcile(keys))
         except Exception as error:  # noqa: BLE001 - no failure of a key may end the loop
             if len(keys) > 1:
                 for key in keys:
-                    self.work([key])
+                    self._work([key])
                 return
             self._failed(keys[0], error)
         finally:
@@ -117,7 +132,7 @@ class Loop:
             log.error(
                 "reconcile needs a person",
                 controller=self.name,
-                key=key.uid,
+                **_named(key),
                 reason=error.reason,
                 error=str(error),
             )
@@ -127,8 +142,12 @@ class Loop:
         log.warning(
             "reconcile failed",
             controller=self.name,
-            key=key.uid,
+            **_named(key),
             again_s=delay.total_seconds(),
             error=f"{type(error).__name__}: {error}",
             exc_info=delay >= timedelta(seconds=1),
         )
+
+
+def _named(key: Key) -> dict[str, str]:
+    return {"key": key.uid, "run": key.uid} if key.kind is Kind.RUN else {"key": key.uid}

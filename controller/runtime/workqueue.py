@@ -11,6 +11,7 @@ from threading import Condition
 from typing import TYPE_CHECKING
 
 from controller.runtime.backoff import KEY_BACKOFF_FIRST, KEY_BACKOFF_MOST, exponential
+from controller.runtime.metrics import QUEUE_TIME, WORK_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,12 +28,14 @@ class Workqueue:
         self._monotonic = monotonic
         self._changed = Condition()
         self._ready: dict[Key, float] = {}
-        self._working: set[Key] = set()
+        self._working: dict[Key, float] = {}
         self._again: set[Key] = set()
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
         self._closed = False
+        self._waited = QUEUE_TIME.labels(name)
+        self._worked = WORK_TIME.labels(name)
         self.adds = 0
         self.retries = 0
 
@@ -65,16 +68,18 @@ class Workqueue:
                     return []
                 soonest = self._heap[0][0] - self._monotonic() if self._heap else left
                 self._changed.wait(max(min(left, soonest), 0.0005))
-            keys = list(self._ready)[:limit]
+            keys, now = list(self._ready)[:limit], self._monotonic()
             for key in keys:
-                del self._ready[key]
-                self._working.add(key)
+                self._waited.observe(now - self._ready.pop(key))
+                self._working[key] = now
             return keys
 
     def done(self, key: Key) -> None:
         """Say that the work on a key has ended; it comes again if it was added meanwhile."""
         with self._changed:
-            self._working.discard(key)
+            began = self._working.pop(key, None)
+            if began is not None:
+                self._worked.observe(self._monotonic() - began)
             if key in self._again:
                 self._again.discard(key)
                 self._ready.setdefault(key, self._monotonic())
@@ -109,6 +114,12 @@ class Workqueue:
             self._due.clear()
             self._heap.clear()
             self._failures.clear()
+
+    def unfinished(self) -> list[float]:
+        """Return for how many seconds each key in work has been worked on."""
+        with self._changed:
+            now = self._monotonic()
+            return [now - began for began in self._working.values()]
 
     def __len__(self) -> int:
         return len(self._ready)

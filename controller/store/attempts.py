@@ -205,6 +205,8 @@ class Slot:
     revision: RevisionId
     timeout: timedelta
     queue_timeout: timedelta
+    ready_at: datetime
+    pool_name: str
 
     @property
     def attempt(self) -> AttemptId:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
+from controller.store.selection import OWNER_BY_NAME, OWNER_OF_RUN, Scope, scope_params
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -19,16 +21,30 @@ _RECORD: LiteralString = """
                                   %(runs)s::text[], %(reasons)s::text[], %(messages)s::text[])
 """
 
+# What scoped callers do not see: events of others' Dags and their runs, and of Dags that are gone.
+_IN_SCOPE: LiteralString = (
+    "(NOT %(scoped)s::boolean OR CASE WHEN event.kind = 'Dag' THEN EXISTS ("
+    + OWNER_BY_NAME
+    + ") WHEN event.kind IN ('DagRun', 'TaskRun') OR event.run_uid IS NOT NULL THEN EXISTS ("
+    + OWNER_OF_RUN
+    + ") ELSE true END)"
+)
+
 # The newest ones, but in the order in which they happened.
-_LATEST: LiteralString = """
+_LATEST: LiteralString = (
+    """
     SELECT * FROM (
         SELECT id, at, type, kind, name, reason, message
           FROM event
          WHERE namespace = %(namespace)s AND (%(kind)s::text IS NULL OR kind = %(kind)s AND name = %(name)s)
+           AND """  # noqa: S608 - both parts are constants
+    + _IN_SCOPE
+    + """
          ORDER BY id DESC
          LIMIT %(limit)s) AS newest
      ORDER BY id
 """
+)
 
 _LATEST_OF_RUN: LiteralString = """
     SELECT * FROM (
@@ -40,14 +56,19 @@ _LATEST_OF_RUN: LiteralString = """
      ORDER BY id
 """
 
-_AFTER: LiteralString = """
+_AFTER: LiteralString = (
+    """
     SELECT id, at, type, kind, name, reason, message
       FROM event
      WHERE namespace = %(namespace)s AND id > %(after)s
        AND (%(kind)s::text IS NULL OR kind = %(kind)s AND name = %(name)s)
+       AND """  # noqa: S608 - both parts are constants
+    + _IN_SCOPE
+    + """
      ORDER BY id
      LIMIT %(limit)s
 """
+)
 
 _AFTER_OF_RUN: LiteralString = """
     SELECT id, at, type, kind, name, reason, message
@@ -79,6 +100,7 @@ class About:
     kind: str | None = None
     name: str | None = None
     run: str | None = None
+    scope: Scope | None = None
 
 
 def record(connection: psycopg.Connection, events: Sequence[Event], now: datetime) -> None:
@@ -119,4 +141,4 @@ def _params(about: About, limit: int) -> dict[str, object]:
         "name": about.name,
         "run": about.run,
         "limit": limit,
-    }
+    } | scope_params(about.scope)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOCK_FOR_CLAIM: LiteralString = """
     SELECT attempt.id, attempt.phase, attempt.request, attempt.worker, attempt.pool_uid, attempt.run_uid, attempt.task,
-           attempt.idx, attempt.dag_uid, run.revision, run.namespace, run.cancel_at IS NOT NULL
+           attempt.idx, attempt.dag_uid, run.revision, run.namespace, run.cancel_at IS NOT NULL, attempt.created_at
       FROM attempt
       JOIN run ON run.uid = attempt.run_uid
      WHERE attempt.id = ANY(%(ids)s)
@@ -71,6 +71,7 @@ class AskedRow:
     revision: RevisionId
     namespace: str
     cancelled: bool
+    created_at: datetime
 
 
 def lock_for_claim(connection: psycopg.Connection, ids: Sequence[str]) -> Later[dict[str, AskedRow]]:
@@ -81,7 +82,7 @@ def lock_for_claim(connection: psycopg.Connection, ids: Sequence[str]) -> Later[
 
 def _asked_row(r: Sequence[Any]) -> AskedRow:
     key, revision = TaskKey(RunUid(r[5]), r[6], r[7]), RevisionId(DagUid(r[8]), r[9])
-    return AskedRow(AttemptId(r[0]), AttemptPhase(r[1]), r[2], r[3], r[4], key, revision, r[10], r[11])
+    return AskedRow(AttemptId(r[0]), AttemptPhase(r[1]), r[2], r[3], r[4], key, revision, *r[10:13])
 
 
 def waited_for(connection: psycopg.Connection, pools: Iterable[str]) -> Later[set[str]]:

@@ -25,6 +25,13 @@ _RELEASE: LiteralString = """
     UPDATE lease SET expires_at = clock_timestamp() WHERE name = %(name)s AND holder = %(holder)s
 """
 
+_READ: LiteralString = """
+    SELECT lease.holder, coalesce(lease.term, 0), lease.expires_at, clock_timestamp(),
+           coalesce(lease.expires_at > clock_timestamp(), false)
+      FROM (SELECT %(name)s::text AS name) AS wanted
+      LEFT JOIN lease USING (name)
+"""
+
 _TRY_LOCK: LiteralString = "SELECT pg_try_advisory_lock(hashtextextended('setpoint leader ' || %(name)s, 0))"
 
 
@@ -36,10 +43,29 @@ class Held:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A lease as anybody sees it, at a time of the database's clock."""
+
+    holder: str
+    term: int
+    expires_at: datetime | None
+    now: datetime
+    held: bool
+
+
 def acquire(connection: psycopg.Connection, name: str, holder: str, span: timedelta, *, seize: bool) -> Held | None:
     """Take or renew a lease; `seize` takes it although it has not expired, its holder's session being gone."""
     row = connection.execute(_ACQUIRE, {"name": name, "holder": holder, "span": span, "seize": seize}).fetchone()
     return Held(row[0], row[1]) if row else None
+
+
+def read(connection: psycopg.Connection, name: str) -> Seen:
+    """Return who holds or held a lease; nobody in term 0 if nobody ever has."""
+    row = connection.execute(_READ, {"name": name}).fetchone()
+    if row is None:
+        raise LookupError("a left join has a row")
+    return Seen(row[0] or "", *row[1:])
 
 
 def release(connection: psycopg.Connection, name: str, holder: str) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from controller.diff.attempts import QueueEvidence
 from controller.store.later import Later
-from crds.meta import DEFAULT_NAMESPACE
-from crds.names import DEFAULT_PREFIX, function_name, queue_name
+from crds.names import DEFAULT_PREFIX, function_name, queue_name, service_name
 from crds.pool import Runtime, WorkerPoolSpec
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class Pool:
     @property
     def service(self) -> str:
         """Return the name of the pool's ECS service."""
-        return self.name if self.namespace == DEFAULT_NAMESPACE else f"{self.namespace}-{self.name}"
+        return service_name(self.name, self.namespace)
 
     @property
     def invoked(self) -> bool:

@@ -25,6 +25,7 @@ _PHASES: LiteralString = "SELECT task, idx, phase FROM task_run WHERE run_uid = 
 _RUN: LiteralString = """
     UPDATE run
        SET phase = 'Running', ended_at = NULL, cancel_at = NULL, cancel_reason = NULL, reason = NULL, message = NULL,
+           ended_before = CASE WHEN phase = 'Cancelled' THEN ended_before ELSE phase END,
            deadline = %(now)s + %(timeout)s, generation = generation + 1,
            resource_version = nextval('resource_version')
      WHERE uid = %(run)s AND ended_at IS NOT NULL

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 from psycopg.types.json import Jsonb
 
 from controller.observed import Observation, Stored
-from controller.store.selection import LABELS_MATCH, Selection
+from controller.store.selection import IN_SCOPE_OF_RESOURCE, LABELS_MATCH, Selection, scope_params
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,11 +46,31 @@ _PAGE: LiteralString = (
        AND (%(after)s::text IS NULL OR name > %(after)s)
        AND """  # noqa: S608 - both parts are constants
     + LABELS_MATCH
+    + " AND "
+    + IN_SCOPE_OF_RESOURCE
     + """
      ORDER BY name
      LIMIT %(limit)s
 """
 )
+
+_DAG_LABELS: LiteralString = """
+    SELECT labels FROM resource WHERE kind = 'Dag' AND namespace = %(namespace)s AND name = %(name)s
+"""
+
+_DAG_LABELS_OF_RUN: LiteralString = """
+    SELECT dag.labels FROM run JOIN resource dag ON dag.uid = run.dag_uid
+     WHERE run.namespace = %(namespace)s AND run.name = %(name)s
+"""
+
+_EVERYWHERE: LiteralString = """
+    SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at,
+           deletion_timestamp, finalizers
+      FROM resource
+     WHERE kind = %(kind)s
+     ORDER BY namespace, name
+     LIMIT %(limit)s
+"""
 
 _POOLS_ELSEWHERE: LiteralString = """
     SELECT uid, kind, namespace, name, labels, annotations, generation, resource_version, spec, created_at,
@@ -182,9 +202,23 @@ def page(connection: psycopg.Connection, kind: str, selection: Selection) -> lis
             "after": selection.after[0] if selection.after else None,
             "limit": selection.limit,
         }
-        | selection.labels.params(),
+        | selection.labels.params()
+        # A scope is of Dags; pools and datasets are everybody's to read.
+        | scope_params(selection.scope if kind == "Dag" else None),
     )
     return [_stored(row) for row in rows]
+
+
+def dag_labels(connection: psycopg.Connection, ref: Ref) -> dict[str, str] | None:
+    """Return the labels of a Dag, or of the Dag of a DagRun; None if there is no such object."""
+    query = _DAG_LABELS if ref.kind == "Dag" else _DAG_LABELS_OF_RUN
+    row = connection.execute(query, {"namespace": ref.namespace, "name": ref.name}).fetchone()
+    return None if row is None else row[0]
+
+
+def everywhere(connection: psycopg.Connection, kind: str, limit: int) -> list[Stored]:
+    """Return the resources of a kind in all namespaces."""
+    return [_stored(row) for row in connection.execute(_EVERYWHERE, {"kind": kind, "limit": limit})]
 
 
 def pools_elsewhere(connection: psycopg.Connection, namespaces: Sequence[str], limit: int) -> list[Stored]:

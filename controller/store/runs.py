@@ -26,7 +26,7 @@ _LOCK: LiteralString = """
            run.cancel_reason, run.deadline,
            EXISTS (SELECT FROM task_run WHERE run_uid = run.uid AND held),
            EXISTS (SELECT FROM task_run WHERE run_uid = run.uid AND phase = 'Backoff' AND ended_at IS NULL),
-           dag.live_limit IS NOT NULL
+           dag.live_limit IS NOT NULL, run.started_at
       FROM run
       JOIN resource dag ON dag.uid = run.dag_uid
      WHERE run.uid = ANY(%(uids)s) AND run.ended_at IS NULL
@@ -59,9 +59,9 @@ _CANCEL: LiteralString = """
 
 _CREATE: LiteralString = """
     INSERT INTO run (uid, namespace, name, dag_uid, dag, revision, key, trigger, schedule, tick, params, labels,
-                     deadline, created_at)
+                     deadline, created_at, traceparent)
     VALUES (%(uid)s, %(namespace)s, %(name)s, %(dag_uid)s, %(dag)s, %(revision)s, %(key)s, %(trigger)s, %(schedule)s,
-            %(tick)s, %(params)s, %(labels)s, %(deadline)s, %(created_at)s)
+            %(tick)s, %(params)s, %(labels)s, %(deadline)s, %(created_at)s, %(traceparent)s)
     ON CONFLICT (dag_uid, key) DO NOTHING
  RETURNING uid
 """
@@ -122,6 +122,7 @@ class RunRow:
     """It has tasks that wait for their next try."""
     limited: bool
     """Its DAG limits how many of its tasks are active."""
+    started_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class NewRow:
     labels: dict[str, str]
     deadline: datetime
     created_at: datetime
+    traceparent: str | None = None
 
     @property
     def name(self) -> str:
@@ -167,7 +169,7 @@ def _rows(rows: Iterable[tuple[Any, ...]]) -> dict[RunUid, RunRow]:
             RunPhase(r[6]),
             r[7],
             Reason(r[8]) if r[8] else None,
-            *r[9:13],
+            *r[9:14],
         )
         for r in rows
     }

@@ -20,6 +20,29 @@ LABELS_MATCH: LiteralString = """
     AND NOT labels ?| %(absent)s::text[]
 """
 
+# A Dag that a scoped caller may see; `owner` is its row, whose uid the query names.
+_OWNER_MATCHES: LiteralString = (
+    LABELS_MATCH.replace("labels", "owner.labels")
+    .replace("%(within)s", "%(scope_within)s")
+    .replace("%(without)s", "%(scope_without)s")
+    .replace("%(present)s", "%(scope_present)s")
+    .replace("%(absent)s", "%(scope_absent)s")
+)
+# Without a scope the planner drops the whole condition; with one it is a look at the primary key for each row.
+IN_SCOPE_OF_RUN: LiteralString = (
+    "(NOT %(scoped)s::boolean OR EXISTS (SELECT FROM resource owner WHERE owner.uid = run.dag_uid AND "
+    + _OWNER_MATCHES
+    + "))"
+)
+IN_SCOPE_OF_RESOURCE: LiteralString = IN_SCOPE_OF_RUN.replace("run.dag_uid", "resource.uid")
+OWNER_BY_NAME: LiteralString = (
+    "SELECT FROM resource owner WHERE owner.kind = 'Dag' AND owner.namespace = event.namespace"
+    " AND owner.name = event.name AND " + _OWNER_MATCHES
+)
+OWNER_OF_RUN: LiteralString = (
+    "SELECT FROM run JOIN resource owner ON owner.uid = run.dag_uid WHERE run.uid = event.run_uid AND " + _OWNER_MATCHES
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -39,6 +62,29 @@ class Labels:
             "absent": list(self.absent),
         }
 
+    def match(self, labels: Mapping[str, str]) -> bool:
+        """Tell what LABELS_MATCH would of an object's labels."""
+        return (
+            all(labels.get(key) in values for key, values in self.within.items())
+            and not any(labels.get(key) in values for key, values in self.without.items())
+            and all(key in labels for key in self.present)
+            and not any(key in labels for key in self.absent)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The Dags that a caller is confined to: a label selector, as it was written and as it was read."""
+
+    text: str
+    labels: Labels
+
+
+def scope_params(scope: Scope | None) -> dict[str, object]:
+    """Return the parameters of the conditions above."""
+    labels = scope.labels if scope else Labels()
+    return {"scoped": scope is not None} | {f"scope_{key}": value for key, value in labels.params().items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -51,5 +97,6 @@ class Selection:
     task: str | None = None
     phase: str | None = None
     labels: Labels = Labels()
+    scope: Scope | None = None
     after: tuple[str, ...] | None = None
     limit: int = PAGE_LIMIT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from controller.actions import TaskKey
 from controller.diff.admission import ReadyTask
 from controller.store.later import Known, Later
-from crds.names import RunUid
+from crds.names import RunUid, service_name
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -57,10 +57,12 @@ _READY: LiteralString = (
          WHERE pool_uid = ANY(%(pools)s) AND ended_at IS NULL
          GROUP BY pool_uid, dag_uid
     ), pool AS (
-        SELECT uid, least(live_limit - (SELECT coalesce(sum(attempts), 0) FROM live WHERE pool_uid = uid), %(most)s) AS room
+        SELECT uid, namespace, name,
+               least(live_limit - (SELECT coalesce(sum(attempts), 0) FROM live WHERE pool_uid = uid), %(most)s) AS room
           FROM resource WHERE uid = ANY(%(pools)s)
     )
-    SELECT waiting.pool_uid, waiting.dag_uid, pool.room, dag.room, coalesce(live.attempts, 0), ready.*
+    SELECT waiting.pool_uid, waiting.dag_uid, pool.room, dag.room, coalesce(live.attempts, 0), ready.*, pool.namespace,
+           pool.name
       FROM waiting
       JOIN pool ON pool.uid = waiting.pool_uid AND pool.room > 0
      CROSS JOIN LATERAL (
@@ -105,6 +107,8 @@ class Ready:
     live: int
     """The DAG's live attempts in the pool."""
     tasks: list[ReadyTask]
+    pool_name: str
+    """As metrics and services name it."""
 
 
 def limited_pools(connection: psycopg.Connection, dags: Sequence[str]) -> Later[set[str]]:
@@ -128,6 +132,6 @@ def _ready(locked: Container[str], rows: Iterable[tuple[Any, ...]]) -> list[Read
         if r[0] not in locked or (r[3] is not None and r[1] not in locked):
             # It began to wait behind our lock's back; who committed that fills the pool.
             continue
-        queue = found.setdefault((r[0], r[1]), Ready(r[0], r[1], r[2], r[3], r[4], []))
+        queue = found.setdefault((r[0], r[1]), Ready(r[0], r[1], r[2], r[3], r[4], [], service_name(r[13], r[12])))
         queue.tasks.append(ReadyTask(TaskKey(RunUid(r[5]), r[6], r[7]), *r[8:12]))
     return list(found.values())

@@ -10,7 +10,7 @@ from controller.actions import TaskKey, TaskStep
 from controller.diff.runs import BackedOff, Tally
 from controller.store.later import Known, Later
 from controller.store.recordset import recordset
-from crds.names import AttemptId, DagUid, RunUid
+from crds.names import AttemptId, DagUid, RunUid, service_name
 from crds.phases import FINAL_TASK, TaskPhase
 
 if TYPE_CHECKING:
@@ -235,10 +235,11 @@ def backoff_due(connection: psycopg.Connection, now: datetime, limit: int) -> li
 _FACTS: LiteralString = """
     SELECT task_run.run_uid, task_run.task, task_run.idx, task_run.phase, task_run.number, task_run.user_failures,
            task_run.infrastructure_failures, task_run.evictions, run.cancel_at IS NOT NULL, run.dag_uid, run.revision,
-           run.namespace, run.name, task_run.pool_uid
+           run.namespace, run.name, task_run.pool_uid, pool.namespace, pool.name, attempt.claimed_at
       FROM attempt
       JOIN task_run ON task_run.run_uid = attempt.run_uid AND task_run.task = attempt.task AND task_run.idx = attempt.idx
       JOIN run ON run.uid = attempt.run_uid
+      LEFT JOIN resource pool ON pool.uid = task_run.pool_uid
      WHERE attempt.id = ANY(%(attempts)s)
 """
 
@@ -259,6 +260,9 @@ class FactsRow:
     namespace: str
     run_name: str
     pool: str
+    pool_name: str
+    """As metrics and services name it."""
+    claimed_at: datetime | None
 
 
 def facts(connection: psycopg.Connection, attempts: Sequence[str]) -> Later[Mapping[TaskKey, FactsRow]]:
@@ -281,6 +285,8 @@ def _facts(rows: Iterable[tuple[Any, ...]]) -> dict[TaskKey, FactsRow]:
             namespace=r[11],
             run_name=r[12],
             pool=r[13],
+            pool_name=service_name(r[15], r[14]) if r[15] else "",
+            claimed_at=r[16],
         )
         for r in rows
     )

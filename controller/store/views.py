@@ -16,7 +16,7 @@ from controller.observed import (
     ObservedRun,
     ObservedTask,
 )
-from controller.store.selection import LABELS_MATCH, Selection
+from controller.store.selection import IN_SCOPE_OF_RUN, LABELS_MATCH, Selection, scope_params
 from crds.names import AttemptId, RunUid
 from crds.phases import AttemptPhase, RunPhase, TaskPhase
 
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     import psycopg
 
 # The page is cut first, so that tasks and attempts are counted for its runs alone.
-_RUNS: LiteralString = (
-    """
+_RUN_COLUMNS: LiteralString = """
     SELECT page.uid, page.namespace, page.name, page.dag_uid, page.dag, page.revision, page.trigger, page.schedule,
            page.tick, page.params, page.labels, page.suspend, page.cancel_at, page.cancel_reason, page.phase,
            page.reason, page.message, page.deadline, page.created_at, page.started_at, page.ended_at,
            page.generation, page.resource_version, coalesce(tasks.counts, '{}') AS tasks,
            coalesce(live.counts, '{}') AS live, coalesce((dag.spec->>'suspend')::boolean, false) AS dag_suspended
+"""
+
+_RUN_PAGE: LiteralString = (
+    """
       FROM (SELECT * FROM run
              WHERE namespace = %(namespace)s
                AND (%(name)s::text IS NULL OR name = %(name)s)
@@ -43,9 +46,19 @@ _RUNS: LiteralString = (
                     OR (created_at, uid) < (%(after_time)s::timestamptz, %(after_uid)s))
                AND """  # noqa: S608 - both parts are constants
     + LABELS_MATCH
+    + " AND "
+    + IN_SCOPE_OF_RUN
     + """
              ORDER BY created_at DESC, uid DESC
              LIMIT %(limit)s) AS page
+"""
+)
+
+_UNFINISHED_PAGE: LiteralString = """
+      FROM (SELECT * FROM run WHERE ended_at IS NULL ORDER BY dag_uid, created_at, uid LIMIT %(limit)s) AS page
+"""
+
+_RUN_JOINS: LiteralString = """
       JOIN resource dag ON dag.uid = page.dag_uid
       LEFT JOIN LATERAL (
             SELECT jsonb_object_agg(phase, n) AS counts
@@ -58,14 +71,15 @@ _RUNS: LiteralString = (
            ) AS live ON true
      ORDER BY page.created_at DESC, page.uid DESC
 """
-)
+
+_RUNS: LiteralString = _RUN_COLUMNS + _RUN_PAGE + _RUN_JOINS
+_UNFINISHED_RUNS: LiteralString = _RUN_COLUMNS + _UNFINISHED_PAGE + _RUN_JOINS
 
 _RUN_NAME: LiteralString = "SELECT name FROM run WHERE dag_uid = %(dag)s AND key = %(key)s"
 
 _RUN_UID: LiteralString = "SELECT uid FROM run WHERE namespace = %(namespace)s AND name = %(name)s"
 
-_TASKS: LiteralString = (
-    """
+_TASK_COLUMNS: LiteralString = """
     SELECT task_run.run_uid, run.name AS run, run.phase AS run_phase, run.namespace, run.dag_uid, run.dag,
            run.revision, task_run.task, task_run.idx AS index, task_run.pool_uid,
            coalesce(pool.name, task_run.pool_uid) AS pool, task_run.phase, task_run.held,
@@ -77,6 +91,11 @@ _TASKS: LiteralString = (
       JOIN task_run ON task_run.run_uid = run.uid
       LEFT JOIN resource pool ON pool.uid = task_run.pool_uid
       LEFT JOIN pool_observation seen ON seen.pool_uid = task_run.pool_uid
+"""
+
+_TASKS: LiteralString = (
+    _TASK_COLUMNS
+    + """
      WHERE run.namespace = %(namespace)s
        AND (%(run)s::text IS NULL OR run.name = %(run)s)
        AND (%(dag)s::text IS NULL OR run.dag = %(dag)s)
@@ -86,10 +105,22 @@ _TASKS: LiteralString = (
        AND (%(after_run)s::text IS NULL OR task_run.run_uid < %(after_run)s
             OR task_run.run_uid = %(after_run)s
                AND (task_run.task, task_run.idx) > (%(after_task)s, %(after_index)s::int))
-       AND """  # noqa: S608 - both parts are constants
+       AND """
     + LABELS_MATCH.replace("labels", "run.labels")
+    + " AND "
+    + IN_SCOPE_OF_RUN
     + """
      ORDER BY task_run.run_uid DESC, task_run.task, task_run.idx
+     LIMIT %(limit)s
+"""
+)
+
+# What waits for an upstream task says nothing that its run does not.
+_ACTIVE_TASKS: LiteralString = (
+    _TASK_COLUMNS
+    + """
+     WHERE task_run.ended_at IS NULL AND task_run.phase <> 'Waiting'
+     ORDER BY task_run.run_uid, task_run.task
      LIMIT %(limit)s
 """
 )
@@ -97,7 +128,8 @@ _TASKS: LiteralString = (
 # The newest attempts of each task, oldest first.
 _ATTEMPTS: LiteralString = """
     SELECT wanted.n, newest.id, newest.number, newest.phase, newest.delivery, newest.worker, newest.reason,
-           newest.message, newest.created_at, newest.sent_at, newest.claimed_at, newest.cancel_at, newest.ended_at
+           newest.message, newest.created_at, newest.sent_at, newest.claimed_at, newest.cancel_at, newest.ended_at,
+           (SELECT worker.ecs_task FROM worker WHERE worker.id = newest.worker)
       FROM unnest(%(runs)s::text[], %(tasks)s::text[], %(idxs)s::int[]) WITH ORDINALITY AS wanted(run, task, idx, n)
      CROSS JOIN LATERAL (
             SELECT * FROM attempt
@@ -206,7 +238,8 @@ def runs(connection: psycopg.Connection, selection: Selection) -> list[ObservedR
             "after_uid": uid,
             "limit": selection.limit,
         }
-        | selection.labels.params(),
+        | selection.labels.params()
+        | scope_params(selection.scope),
     )
     return [_run(row) for row in rows]
 
@@ -258,8 +291,23 @@ def tasks(
             "after_index": after_index,
             "limit": selection.limit,
         }
-        | selection.labels.params(),
+        | selection.labels.params()
+        | scope_params(selection.scope),
     )
+    return _with_attempts(connection, rows, attempts)
+
+
+def unfinished_runs(connection: psycopg.Connection, limit: int) -> list[ObservedRun]:
+    """Return unfinished runs of all namespaces, by the index of those."""
+    return [_run(row) for row in _named(connection, _UNFINISHED_RUNS, {"limit": limit})]
+
+
+def active_tasks(connection: psycopg.Connection, limit: int) -> list[ObservedTask]:
+    """Return unfinished tasks of all namespaces that wait for no other task, each with its newest attempt."""
+    return _with_attempts(connection, _named(connection, _ACTIVE_TASKS, {"limit": limit}), 1)
+
+
+def _with_attempts(connection: psycopg.Connection, rows: list[dict[str, Any]], attempts: int) -> list[ObservedTask]:
     history = _attempts(connection, rows, attempts)
     needs = _needs(connection, rows)
     return [_task(row, needs.get(n, ()), history.get(n, ())) for n, row in enumerate(rows, 1)]

@@ -20,6 +20,7 @@ from tests.benchmarks.rates import Rates
 from tests.benchmarks.recovery import Recovery
 from tests.benchmarks.results import Result, load, spreads
 from tests.benchmarks.stack import BenchmarkError, Size, Stack
+from tests.benchmarks.starting import Starting
 from tests.benchmarks.statements import NoStatistics
 from tests.benchmarks.table import render
 from tests.benchmarks.workloads import Chain, Compute, Crowd, Fan
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 ALL: tuple[Workload, ...] = (
     *(Chain(), Fan(), Compute(), Crowd(), Recovery(), Idle()),
-    *(Rates(), Cost(), Passes(), History(), Hop()),
+    *(Rates(), Cost(), Passes(), History(), Hop(), Starting()),
 )
 WORKLOADS = {workload.name: workload for workload in ALL}
 

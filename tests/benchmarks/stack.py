@@ -118,7 +118,7 @@ class Stack:
             statements.preload(self.data / "postgres")
         self._launch()
         self.until("the system is up", lambda: "Setpoint is up" in self._output.read_text())
-        self._context = json.loads((self.data / "context.json").read_text())
+        self._context = json.loads((self.data / "config.json").read_text())["contexts"]["local"]
         self._connection = self.connect()
         if self._statistics:
             statements.install(self)
@@ -191,6 +191,11 @@ class Stack:
     def url(self) -> str:
         """Return where the API is."""
         return str(self._context["url"])
+
+    @property
+    def token(self) -> str:
+        """Return the administrator's token."""
+        return str(self._context["token"])
 
     def new_folder(self) -> Path:
         """Return a new, empty folder."""

@@ -171,7 +171,7 @@ class Cloud:
 
     def ask(self, *words: str) -> Done:
         """Run a command against the deployed dispatcher, with the token that the deployment left."""
-        context = json.loads((self.project / ".setpoint" / "contexts" / "dev.json").read_text())
+        context = json.loads((self.project / ".setpoint" / "config.json").read_text())["contexts"]["dev"]
         # Only the address differs: names of AWS do not resolve here.
         return self.run(*words, SETPOINT_URL=self.url, SETPOINT_TOKEN=context["token"])
 

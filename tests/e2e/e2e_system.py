@@ -186,7 +186,7 @@ class Up:
     @property
     def client(self) -> Client:
         """Return a client of the API, found as the commands find it."""
-        context = json.loads((self.data / "context.json").read_text())
+        context = json.loads((self.data / "config.json").read_text())["contexts"]["local"]
         return Client(Target(context["url"], context["token"]))
 
     @property

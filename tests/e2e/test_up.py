@@ -28,7 +28,7 @@ def test_a_signal_stops_all_of_it_and_the_next_up_finishes_the_run(
     gate.begun("second")
     assert system.stop(number) == 0
     assert system.leftovers() == []
-    assert not (system.data / "context.json").exists()
+    assert not (system.data / "config.json").exists()
 
     system.start()
     assert system.ended(run) == "Succeeded"

@@ -119,12 +119,12 @@ class Doors:
             return client.request(method, path, content=content, headers=dict(headers))
 
     def state(self) -> dict[str, str]:
-        """Return a digest of each control table and of the object store."""
+        """Return a digest of each control table and of the object store; the audit log tells of refusals too."""
         with psycopg.connect(self.database.superuser_conninfo) as connection:
             names = [
                 row[0]
                 for row in connection.execute(
-                    "SELECT tablename FROM pg_tables WHERE schemaname = 'setpoint' ORDER BY tablename"
+                    "SELECT tablename FROM pg_tables WHERE schemaname = 'setpoint' AND tablename <> 'audit' ORDER BY tablename"
                 )
             ]
             found = {name: _digest(connection, name) for name in names}

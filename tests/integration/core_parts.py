@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg.pq import TransactionStatus
+
+from controller.store.connect import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    import psycopg
 
 START = datetime(2026, 3, 2, 8, 0, 0, tzinfo=UTC)
 
@@ -47,7 +50,7 @@ class Hooks:
     point: Callable[[str], None] = lambda _: None
 
 
-class _Watched(psycopg.Connection[Any]):
+class _Watched(Session):
     hooks: Hooks
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:

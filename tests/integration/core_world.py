@@ -23,6 +23,7 @@ from controller.api.upsert import upsert
 from controller.diff.retry import Again, TaskRule, reopen
 from controller.informers.timers import Timers
 from controller.reconcilers.dags import DagReconciler
+from controller.reconcilers.datasets import DatasetReconciler
 from controller.reconcilers.delivery import Delivery
 from controller.reconcilers.invocations import Invocations
 from controller.reconcilers.pools import PoolReconciler
@@ -110,6 +111,7 @@ class World:
             Kind.POOL: PoolReconciler(
                 database, clock, revisions, self.services, self.wake, scales=self.scales
             ).reconcile,
+            Kind.DATASET: DatasetReconciler(database, clock).reconcile,
             Kind.QUEUE: QueueReconciler(database, clock, revisions, self.queues, self.sender, self.wake).reconcile,
         }
         self.invocations = Invocations(database, clock, revisions, self.functions, self.sender, self.wake)

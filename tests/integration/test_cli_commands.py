@@ -162,7 +162,7 @@ def test_steering(world: World) -> None:
     [
         pytest.param(("get", "dgas"), 2, "did you mean dags?", id="unknown kind"),
         pytest.param(("get",), 2, "Missing argument", id="nothing to get"),
-        pytest.param(("gte", "dags"), 2, "No such command", id="unknown command"),
+        pytest.param(("gte", "dags"), 2, "did you mean get?", id="unknown command"),
         pytest.param(("cancel", "dag/x"), 2, "run/NAME", id="wrong kind"),
         pytest.param(("describe", "dag/none"), 4, "there is no Dag", id="no such object"),
         pytest.param(("trigger", "diamond", "-p", "n"), 2, "key=value", id="param without a value"),
@@ -180,7 +180,9 @@ def test_a_viewer_is_refused(world: World) -> None:
 def test_without_a_server_it_says_how_to_start_one(tmp_path: Path) -> None:
     env = {key: value for key, value in os.environ.items() if not key.startswith("SETPOINT_")}
     (tmp_path / ".setpoint").mkdir()
-    (tmp_path / ".setpoint" / "context.json").write_text('{"url": "http://127.0.0.1:9", "token": "t"}')
+    (tmp_path / ".setpoint" / "config.json").write_text(
+        '{"current": "local", "contexts": {"local": {"url": "http://127.0.0.1:9", "token": "t"}}}'
+    )
     (tmp_path / "below").mkdir()
     done = subprocess.run(
         command("get", "dags"),
@@ -193,7 +195,7 @@ def test_without_a_server_it_says_how_to_start_one(tmp_path: Path) -> None:
     )
     assert done.returncode == 3
     assert "http://127.0.0.1:9" in done.stderr
-    assert "context.json" in done.stderr
+    assert "config.json" in done.stderr
     assert "setpoint up" in done.stderr
 
 

@@ -177,9 +177,9 @@ def test_the_command_explains_itself_and_writes_a_context(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["deployment"]["status"] == "succeeded"
     assert "only-for-tests" not in done.stdout + done.stderr
-    context = world.folder / ".setpoint/contexts/dev.json"
+    context = world.folder / ".setpoint/config.json"
     assert context.stat().st_mode & 0o077 == 0
-    assert json.loads(context.read_text())["serverName"] == f"dispatcher.{world.name}.internal"
+    assert json.loads(context.read_text())["contexts"]["dev"]["serverName"] == f"dispatcher.{world.name}.internal"
 
     listed = world.command("rollback", "--env", "dev", "--list", "-o", "json")
     assert [record["number"] for record in json.loads(listed.stdout)] == [1]

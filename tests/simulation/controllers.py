@@ -142,7 +142,7 @@ class Controller:
         self._wakes.world = self._world
         return self._wakes
 
-    def _routed(self, deps: ApiDeps) -> list[Any]:
+    def _routed(self, deps: ApiDeps, *_: object) -> list[Any]:
         self.deps = deps
         return []
 

@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import controller.api.batcher
+import controller.informers.notifier
 import controller.informers.timers
 import controller.main
 import controller.reconcilers.pools
@@ -226,6 +227,8 @@ class Cooperation:
             (controller.reconcilers.pools, "LOOK_EVERY", POOLS_EVERY),
             (controller.main, "POOL_THREADS", SENDERS),
             (controller.runtime.background, "threading", threading),
+            (controller.informers.notifier, "threading", SimpleNamespace(**vars(threading), Lock=made(Lock))),
+            (controller.informers.notifier, "LOOK_EVERY", IDLE_WAIT),
             (controller.runtime.loop, "threading", threading),
             (controller.runtime.loop, "IDLE_WAIT", IDLE_WAIT),
             (controller.runtime.workqueue, "Condition", condition),

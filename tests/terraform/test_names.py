@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import json
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,8 +17,9 @@ from controller import probe as dispatcher_probe
 from controller import settings as dispatcher_settings
 from controller.deploy import migrate_task
 from controller.local.provisioner import MAX_RECEIVES, RETENTION_SECONDS, VISIBILITY_SECONDS
-from controller.runtime import emf
+from controller.runtime.metrics import INSTRUMENTS
 from controller.store.pools import Pool
+from crds import emf
 from crds.names import dead_letter_name, function_name
 from crds.pool import WorkerPoolSpec
 from tests.terraform.cloud.terraform import ROOT
@@ -87,7 +87,8 @@ def test_the_dispatcher_reads_its_environment(environment: Applied, monkeypatch:
     assert settings.object_store == f"s3://{environment.deployment['data_bucket']}"
     assert not settings.scale_pools, "on AWS Application Auto Scaling sets the counts"
     unset = {f"SETPOINT_{name}".upper() for name in dispatcher_settings.Settings.model_fields} - set(given)
-    assert unset == {"SETPOINT_HOLDER", "SETPOINT_SCALE_POOLS"}, "a new setting is set on AWS, or named here"
+    defaults = {"SETPOINT_HOLDER", "SETPOINT_SCALE_POOLS", "SETPOINT_RATE_LIMIT", "SETPOINT_RATE_BURST"}
+    assert unset == defaults, "a new setting is set on AWS, or named here"
 
 
 @pytest.mark.parametrize("pool", SERVED, ids=lambda pool: pool.name)
@@ -232,20 +233,22 @@ def test_queues_are_those_that_local_mode_makes(environment: Applied) -> None:
 
 def test_metrics_are_those_that_are_published(environment: Applied) -> None:
     asked = list(_asked(environment))
-    assert {name for name, _ in asked} >= {"setpoint_leader", "setpoint_pool_utilization", "setpoint_pool_demand"}
+    assert {name for name, _ in asked} >= {
+        "leader_election_master_status",
+        "setpoint_pool_utilization",
+        "setpoint_pool_demand",
+    }
+    published = {one.sample: one.cloud for one in INSTRUMENTS.declared if one.cloud is not None}
     of_pools = {pool.service for pool in SERVED} | {pool.name for pool in pools() if pool.invoked}
     for name, dimensions in asked:
         assert dimensions.pop("env") == environment.deployment["environment"], name
-        if name in emf.SYSTEM_METRICS:
-            assert not dimensions, name
-        else:
-            assert name in emf.POOL_METRICS, name
-            assert set(dimensions) == {"pool"}, name
-            assert dimensions["pool"] in of_pools, name
+        assert name in published, name
+        assert {"env", *dimensions} == set(published[name].dimensions), name
+        assert dimensions.get("pool") in {None, *of_pools}, name
 
 
 def test_the_metrics_namespace_is_the_published_one() -> None:
-    line = json.loads(emf.line({"m": emf.COUNT}, {"env": "dev"}, {"m": 1}, datetime(2026, 1, 1, tzinfo=UTC)))
+    line = json.loads(emf.line({"m": "Count"}, {"env": "dev"}, {"m": 1}, 0.0))
     assert line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Setpoint"
 
 

@@ -77,6 +77,12 @@ REACH = [
     pytest.param(read_secret("pools/lambda"), CONTROL | {"lambda-operator"}, id="token of pool lambda"),
     pytest.param(read_secret("webhooks/notices"), {"migrate-task", "lambda-webhook"}, id="secret of a webhook"),
     pytest.param(Question("secretsmanager:GetSecretValue", "{master}"), {"migrate-task"}, id="master of the database"),
+    pytest.param(read_secret("notifiers/oncall"), {"dispatcher-task"}, id="secret of a notifier"),
+    pytest.param(
+        Question("sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:{{name}}-alerts"),
+        NOBODY,
+        id="a topic that is not named",
+    ),
     pytest.param(read_secret("other"), NOBODY, id="any other secret"),
     pytest.param(
         Question("secretsmanager:PutSecretValue", secret("signing-key")), {"migrate-task"}, id="draw a secret"

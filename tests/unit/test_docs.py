@@ -22,6 +22,7 @@ from controller.cli.main import COMMANDS
 from controller.settings import Settings as DispatcherSettings
 from crds.loader import Loaded, load_path, load_text
 from crds.phases import ATTEMPT_TRANSITIONS, RUN_TRANSITIONS, TASK_TRANSITIONS
+from crds.positions import read_yaml
 from tests.unit.workers.operators.operators_bench import Bench, cold
 from workers.settings import Settings as WorkerSettings
 
@@ -133,9 +134,10 @@ def test_yaml(block: Block) -> None:
     assert not loaded.problems, "\n".join(map(str, loaded.problems))
     assert loaded.resources
     schema = Draft202012Validator(json.loads(EDITORS.read_text(encoding="utf-8")))
-    for document in yaml.safe_load_all(block.text):
-        if isinstance(document, dict):
-            schema.validate(document)
+    # As the product reads YAML: to YAML 1.1 the key `on` would be a truth.
+    for document in read_yaml(block.text).documents:
+        if isinstance(plain := document.plain(), dict):
+            schema.validate(plain)
 
 
 def load(text: str) -> Loaded:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
+from workers.aws import lines
 from workers.backoff import Backoff
 from workers.clock import Clock, Draw
 from workers.pooltoken import SecretToken
@@ -129,7 +130,8 @@ class Events:
 
 
 def open_events(settings: SourceSettings) -> Events:
-    """Return what a source posts to, with the events token from Secrets Manager."""
+    """Return what a source posts to, with the events token from Secrets Manager; its log becomes JSON from here on."""
+    lines.configure()
     client = boto3.client("secretsmanager", config=SECRETS)
     name = settings.events_token_secret
     clock = Clock()

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from crds.protocol import Message
+from crds.spans import open_export
 from workers.children import Children
 from workers.claims import Claimer
 from workers.client import Dispatcher
@@ -26,6 +27,7 @@ from workers.metrics import Metrics
 from workers.queue import Delivery
 from workers.reporter import Reporter
 from workers.scratch import Scratch
+from workers.traces import Traces
 from workers.wake import Wake
 
 if TYPE_CHECKING:
@@ -67,9 +69,10 @@ class Host:
         self._settings = settings
         self._clock, self._draw, self._metrics = Clock(), Draw(), Metrics()
         self._dispatcher = Dispatcher(settings.url, token_source(settings, self._clock), settings.api_ca)
+        self._traces = Traces(open_export(environment, "setpoint-worker"), self._clock)
         children = Children(1, environment, self._metrics)
         scratch = Scratch(settings.cache_dir / "work", self._draw.token())
-        self._runner = make_runner(settings, children, scratch, self._clock)
+        self._runner = make_runner(settings, children, scratch, self._clock, self._traces)
         self._wake = Wake()
         children.start()
 
@@ -128,13 +131,14 @@ class Host:
         if report is None:
             life.registry.forget(grant.attempt)
             return "superseded"
-        reporter = Reporter(life.identity, self._dispatcher, life.registry, self._metrics, self._draw)
+        reporter = Reporter(life.identity, self._dispatcher, life.registry, self._metrics, self._draw, self._traces)
         reporter.start(life.ended, _take_none, lambda: False)
         reporter.submit(report)
         # Until it is answered or the time is over; then the lease ends, and the dispatcher calls the attempt lost.
         answered = life.registry.wait_empty(max(0.0, life.left() + RESERVE_SECONDS - LEAVE_SECONDS - CLOSE_SECONDS))
         life.ended.set()
         reporter.close(CLOSE_SECONDS)
+        self._traces.flush()
         return report.outcome if answered else "unreported"
 
 

@@ -32,7 +32,7 @@ def handler(event: Mapping[str, Any], context: Invoked) -> dict[str, str]:
 @cache
 def _host() -> Host:
     settings = read_as(HostSettings)
-    configure_logging(settings.log_level, pool=settings.pool)
+    configure_logging(settings, pool=settings.pool)
     environment = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
     # Lambda's runtime extends its own path; children are told where code and packages lie.
     path = os.pathsep.join(entry for entry in sys.path if entry)

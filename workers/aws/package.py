@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 # The handlers of the sources and all that they import; boto3 is the runtime's.
 SOURCES = (
+    "crds/__init__.py",
+    "crds/redaction.py",
     "workers/__init__.py",
     "workers/aws/__init__.py",
     "workers/aws/cron.py",
     "workers/aws/ecs_state.py",
     "workers/aws/events.py",
+    "workers/aws/lines.py",
     "workers/aws/settings.py",
     "workers/aws/signature.py",
     "workers/aws/signers.py",

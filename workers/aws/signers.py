@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from crds.redaction import KNOWN
 from workers.aws.events import SECRETS
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class Signers:
             if stage == "AWSCURRENT":
                 _LOG.warning("no secret %s%s: %s", self._prefix, prefix, code)
             return b""
-        return answer.get("SecretString", "").encode()
+        secret = answer.get("SecretString", "")
+        KNOWN.add(secret)
+        return secret.encode()
 
 
 def open_signers(prefix: str, clock: Clock) -> Signers:

@@ -73,6 +73,8 @@ class Webhook:
         path, raw = _path(request), _raw(request)
         signature = self._verified(path.partition("/")[0], request, raw)
         event = {"type": "webhook", "path": path, "key": replay_key(path, signature, raw), "body": _json(raw)}
+        if caller := _header(request, "traceparent"):
+            event["traceparent"] = caller
         answer = self.events.post(event, seconds_left(invoked))
         if answer.status != 200:
             _refused(answer)

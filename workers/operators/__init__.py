@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def run(grant: Grant, services: Services) -> Result:
     """Do one attempt's work and commit it; raise what user code raised, TaskFailed or StaleFence."""
+    services.step("inputs")
     with open_work(grant, services) as work:
+        services.step("work")
         match work.task:
             case PolarsTask():
                 polars.run(work, work.task)
@@ -25,4 +27,5 @@ def run(grant: Grant, services: Services) -> Result:
                 ingest.run(work, work.task)
             case _:
                 assert_never(work.task)
+        services.step("commit")
         return work.outputs.commit(work.context.outputs, work.context.bookmark)

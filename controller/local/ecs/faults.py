@@ -22,6 +22,8 @@ class Order(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Every so manyth call is throttled; 0 none."""
     interrupt: list[str] = []
     """Ids of tasks that get a spot notice now."""
+    kill: list[str] = []
+    """Ids of tasks whose processes are killed now, all at once and without a word."""
     exhaust_memory: list[str] = []
     """Ids of tasks that run out of memory now."""
 

@@ -153,7 +153,9 @@ class EcsServer:
     async def _order(self, request: Request) -> Response:
         try:
             order = msgspec.json.decode(await request.body(), type=Order)
-            shapes = [self._strike(task_id, order) for task_id in (*order.interrupt, *order.exhaust_memory)]
+            shapes = [
+                self._strike(task_id, order) for task_id in (*order.interrupt, *order.kill, *order.exhaust_memory)
+            ]
         except (msgspec.DecodeError, KeyError) as error:
             return JSONResponse({"message": f"no such fault or task: {error}"}, 400)
         self._faults.obey(order)
@@ -162,6 +164,8 @@ class EcsServer:
     def _strike(self, task_id: str, order: Order) -> JsonObject:
         if task_id in order.exhaust_memory:
             self._tasks.exhaust_memory(task_id)
+        elif task_id in order.kill:
+            self._tasks.kill(task_id)
         else:
             self._tasks.stop(task_id, StopCode.SPOT, "Your Spot Task was interrupted.")
         return {"task": task_shape(self._ledger.get(task_id))}

@@ -126,6 +126,12 @@ class Tasks:
         if process := self._processes.get(task_id):
             process.kill()
 
+    def kill(self, task_id: str) -> None:
+        """Kill a task's processes, as `kill -9` does from within."""
+        self._ledger.get(task_id)
+        if process := self._processes.get(task_id):
+            process.kill()
+
     def protect(self, task_id: str, until: datetime | None) -> Task:
         """Protect a task from scale-in until then, or no more."""
         return self._ledger.change(task_id, protected_until=until)

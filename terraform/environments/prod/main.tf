@@ -119,8 +119,12 @@ module "ecs" {
   container_insights  = var.container_insights
   log_retention_days  = var.log_retention_days
   log_level           = var.log_level
+  otlp_endpoint       = var.otlp_endpoint
   worker_egress_ports = var.worker_egress_ports
   worker_storage_gib  = var.worker_storage_gib
+  notifier_topic_arns = var.notifier_topic_arns
+  public_url          = module.alb.url
+  oidc                = var.oidc
 
   network = {
     vpc_id             = local.network.id

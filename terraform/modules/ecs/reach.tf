@@ -106,10 +106,11 @@ locals {
       # All pools' tokens by their prefix: one by one they would outgrow a role's policy (10 KB).
       Resource = concat(
         [for name in [local.signing_key, local.admin_token, local.events_token] : var.secrets.arns[name]],
-        ["${local.secret_arn}:${var.name}/pools/*"],
+        ["${local.secret_arn}:${var.name}/pools/*", "${local.secret_arn}:${var.name}/notifiers/*"],
       )
     },
     local.read_secrets,
+    { Sid = "Notify", Action = ["sns:Publish"], Resource = sort(var.notifier_topic_arns) },
     {
       Sid      = "Read"
       Action   = ["s3:GetObject"]

@@ -27,6 +27,15 @@ locals {
       }
     },
     {
+      # Mail of notifiers: implicit TLS and STARTTLS. Webhooks go by 443, which is open for AWS.
+      for port in [465, 587] : "dispatcher-mail-${port}" => {
+        group = "dispatcher"
+        port  = port
+        cidr  = local.anywhere
+        why   = "Mail servers of notifiers"
+      }
+    },
+    {
       for port in var.worker_egress_ports : "worker-${port}" => {
         group = "worker"
         port  = port

@@ -269,6 +269,17 @@ variable "log_level" {
   }
 }
 
+variable "otlp_endpoint" {
+  description = "Where dispatcher and workers send traces, by OTLP over HTTP; empty: nowhere. Egress is open to port 443 only."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(https?://.+)?$", var.otlp_endpoint))
+    error_message = "otlp_endpoint must be a URL, as http://collector:4318, or empty."
+  }
+}
+
 variable "worker_egress_ports" {
   description = "TCP ports that workers reach anywhere: AWS by 443, what ingest reads by 80 and 443."
   type        = set(number)
@@ -288,5 +299,40 @@ variable "worker_storage_gib" {
   validation {
     condition     = var.worker_storage_gib == null ? true : var.worker_storage_gib >= 21 && var.worker_storage_gib <= 200
     error_message = "worker_storage_gib must be null or 21 to 200."
+  }
+}
+
+variable "notifier_topic_arns" {
+  description = "ARNs of the SNS topics that notifiers may publish to."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.notifier_topic_arns : can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\\.fifo)?$", arn))])
+    error_message = "notifier_topic_arns must be ARNs of SNS topics, without wildcards."
+  }
+}
+
+variable "public_url" {
+  description = "The URL for people, for links in notifications; empty: no links."
+  type        = string
+  default     = ""
+}
+
+variable "oidc" {
+  description = "The identity provider whose tokens the dispatcher takes beside its own; an empty issuer: none. `roles` maps values of `role_claim` to viewer, operator or admin."
+  type = object({
+    issuer      = optional(string, "")
+    audience    = optional(string, "")
+    role_claim  = optional(string, "setpoint_role")
+    roles       = optional(map(string), {})
+    scope_claim = optional(string, "")
+    name_claim  = optional(string, "")
+  })
+  default = {}
+
+  validation {
+    condition     = var.oidc.issuer == "" || (startswith(var.oidc.issuer, "https://") && var.oidc.audience != "")
+    error_message = "oidc needs an issuer that begins with https:// and an audience."
   }
 }

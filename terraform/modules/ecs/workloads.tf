@@ -59,7 +59,10 @@ locals {
     },
   )
 
-  dispatcher_environment = {
+  # Without a collector the variable is absent.
+  traces_environment = { for name, url in { OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint } : name => url if url != "" }
+
+  dispatcher_environment = merge(local.traces_environment, {
     SETPOINT_DSN                   = "${local.dsn} user=setpoint_dispatcher"
     SETPOINT_DATABASE_AUTH         = "iam"
     SETPOINT_OBJECT_STORE          = "s3://${var.data_bucket.name}"
@@ -75,7 +78,16 @@ locals {
     SETPOINT_LAMBDA_FAILURES_QUEUE = var.failures_queue == null ? "" : var.failures_queue.name
     SETPOINT_METRICS_ENV           = var.environment
     SETPOINT_LOG_LEVEL             = var.log_level
-  }
+    SETPOINT_PUBLIC_URL            = var.public_url
+    # Only the load balancers' security groups reach a dispatcher, and both load balancers lie in the VPC.
+    SETPOINT_TRUSTED_PROXIES  = var.network.vpc_cidr
+    SETPOINT_OIDC_ISSUER      = var.oidc.issuer
+    SETPOINT_OIDC_AUDIENCE    = var.oidc.audience
+    SETPOINT_OIDC_ROLE_CLAIM  = var.oidc.role_claim
+    SETPOINT_OIDC_ROLES       = jsonencode(var.oidc.roles)
+    SETPOINT_OIDC_SCOPE_CLAIM = var.oidc.scope_claim
+    SETPOINT_OIDC_NAME_CLAIM  = var.oidc.name_claim
+  })
 
   migrate_environment = {
     SETPOINT_DSN                = "${local.dsn} user=setpoint_migrator"
@@ -87,6 +99,7 @@ locals {
 
   worker_environment = {
     for key, pool in var.pools : key => merge(
+      local.traces_environment,
       {
         SETPOINT_URL               = var.api.url
         SETPOINT_NAMESPACE         = pool.namespace
@@ -99,6 +112,7 @@ locals {
         SETPOINT_DATABASE_AUTH     = "iam"
         SETPOINT_METRICS_HOST      = "0.0.0.0"
         SETPOINT_METRICS_PORT      = "9090"
+        SETPOINT_METRICS_ENV       = var.environment
         SETPOINT_GRACE_SECONDS     = "110"
         SETPOINT_LOG_LEVEL         = var.log_level
       },

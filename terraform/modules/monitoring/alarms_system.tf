@@ -29,27 +29,6 @@ locals {
   }
 }
 
-# The dispatcher's leader publishes every 15 s, so silence is the alarm. It is also heard before the first deployment.
-resource "aws_cloudwatch_metric_alarm" "leader" {
-  alarm_name        = "${var.name}-dispatcher-leader"
-  alarm_description = "No dispatcher of ${var.name} leads for 3 minutes: nothing is scheduled or retried. Look at the service dispatcher and its log."
-
-  namespace           = "Setpoint"
-  metric_name         = "setpoint_leader"
-  dimensions          = { env = var.environment }
-  statistic           = "Maximum"
-  period              = 60
-  evaluation_periods  = 3
-  comparison_operator = "LessThanThreshold"
-  threshold           = 1
-  treat_missing_data  = "breaching"
-
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn]
-
-  tags = var.tags
-}
-
 resource "aws_cloudwatch_metric_alarm" "dispatcher_unhealthy" {
   for_each = var.load_balancers
 
@@ -62,46 +41,6 @@ resource "aws_cloudwatch_metric_alarm" "dispatcher_unhealthy" {
   statistic           = "Minimum"
   period              = 60
   evaluation_periods  = 5
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn]
-
-  tags = var.tags
-}
-
-resource "aws_cloudwatch_metric_alarm" "runs_failed" {
-  alarm_name        = "${var.name}-runs-failed"
-  alarm_description = "More than ${var.failed_runs} runs failed in 5 minutes. setpoint get runs shows them, setpoint explain says why."
-
-  namespace           = "Setpoint"
-  metric_name         = "setpoint_runs_failed"
-  dimensions          = { env = var.environment }
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = var.failed_runs
-  treat_missing_data  = "notBreaching"
-
-  alarm_actions = [aws_sns_topic.alarms.arn]
-  ok_actions    = [aws_sns_topic.alarms.arn]
-
-  tags = var.tags
-}
-
-resource "aws_cloudwatch_metric_alarm" "invariants" {
-  alarm_name        = "${var.name}-invariant-violations"
-  alarm_description = "The dispatcher counted a broken invariant, which is a fault of Setpoint itself. Its log names the invariant and the object: keep both and report it."
-
-  namespace           = "Setpoint"
-  metric_name         = "setpoint_invariant_violations"
-  dimensions          = { env = var.environment }
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 1
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
@@ -138,15 +77,9 @@ locals {
   alarms = concat(
     values(aws_cloudwatch_metric_alarm.queue_age),
     values(aws_cloudwatch_metric_alarm.dead_letters),
-    values(aws_cloudwatch_metric_alarm.undeliverable),
-    values(aws_cloudwatch_metric_alarm.at_max),
+    values(aws_cloudwatch_metric_alarm.defined),
     values(aws_cloudwatch_metric_alarm.dispatcher_unhealthy),
     values(aws_cloudwatch_metric_alarm.database),
-    [
-      aws_cloudwatch_metric_alarm.leader,
-      aws_cloudwatch_metric_alarm.runs_failed,
-      aws_cloudwatch_metric_alarm.invariants,
-    ],
   )
   alarm_names = [for alarm in local.alarms : alarm.alarm_name]
 }

@@ -1,6 +1,10 @@
 locals {
-  # A metric of the dispatcher, as the dashboard writes it.
-  dimensions = { for service, pool in var.pools : service => ["env", var.environment, "pool", pool.pool] }
+  # Made by `python -m controller.monitoring` from the definitions that Grafana's dashboard is made from.
+  defined_widgets = jsondecode(replace(replace(
+    file("${path.module}/generated/dashboard.json"),
+    "__ENVIRONMENT__", var.environment),
+    "__REGION__", local.region
+  ))
 
   queue_panels = length(local.queued_pools) == 0 ? [] : [
     {
@@ -24,43 +28,6 @@ locals {
       metrics = [for pool in values(local.queued_pools) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", pool.dlq, { label = pool.pool }]]
     },
   ]
-
-  pool_panels = [
-    for service, pool in var.pools : {
-      title = "Pool ${pool.pool}"
-      stat  = "Average"
-      metrics = [
-        concat(["Setpoint", "setpoint_pool_demand"], local.dimensions[service], [{ label = "demand (attempts)" }]),
-        concat(["Setpoint", "setpoint_pool_desired_tasks"], local.dimensions[service], [{ label = "desired tasks" }]),
-        concat(["Setpoint", "setpoint_pool_running_tasks"], local.dimensions[service], [{ label = "running tasks" }]),
-        concat(["Setpoint", "setpoint_pool_max_tasks"], local.dimensions[service], [{ label = "max tasks" }]),
-        concat(["Setpoint", "setpoint_pool_utilization"], local.dimensions[service], [{ label = "utilization", yAxis = "right" }]),
-      ]
-    }
-  ]
-
-  run_panels = concat(
-    [
-      {
-        title   = "Runs that failed"
-        stat    = "Sum"
-        metrics = [["Setpoint", "setpoint_runs_failed", "env", var.environment, { label = "failed" }]]
-      },
-      {
-        title = "Dispatcher: leaders, broken invariants"
-        stat  = "Maximum"
-        metrics = [
-          ["Setpoint", "setpoint_leader", "env", var.environment, { label = "leaders" }],
-          ["Setpoint", "setpoint_invariant_violations", "env", var.environment, { label = "broken invariants", stat = "Sum" }],
-        ]
-      },
-    ],
-    length(var.pools) == 0 ? [] : [{
-      title   = "Undeliverable attempts"
-      stat    = "Sum"
-      metrics = [for service, pool in var.pools : concat(["Setpoint", "setpoint_attempts_undeliverable"], local.dimensions[service], [{ label = pool.pool }])]
-    }],
-  )
 
   database_panels = var.database == null ? [] : [
     {
@@ -128,22 +95,21 @@ locals {
   # One string a panel, because the panels' metrics are tuples of different lengths, which a list cannot hold.
   panels = concat(
     [for panel in local.queue_panels : jsonencode(panel)],
-    [for panel in local.pool_panels : jsonencode(panel)],
-    [for panel in local.run_panels : jsonencode(panel)],
     [for panel in local.database_panels : jsonencode(panel)],
     [for panel in local.balancer_panels : jsonencode(panel)],
     [for panel in local.lambda_panels : jsonencode(panel)],
   )
 
   dashboard = {
-    widgets = concat(
-      [{
+    widgets = [for widget in concat(
+      [jsonencode({
         type       = "alarm"
         width      = 24
         height     = 3
         properties = { title = "Alarms", alarms = [for alarm in local.alarms : alarm.arn] }
-      }],
-      [for panel in local.panels : {
+      })],
+      [for widget in local.defined_widgets : jsonencode(widget)],
+      [for panel in local.panels : jsonencode({
         type   = "metric"
         width  = 8
         height = 6
@@ -153,8 +119,8 @@ locals {
           period = 60
           yAxis  = { left = { min = 0 } }
         })
-      }],
-    )
+      })],
+    ) : jsondecode(widget)]
   }
 }
 

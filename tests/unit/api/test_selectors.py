@@ -20,6 +20,8 @@ from controller.store.selection import Labels
         pytest.param("a == b , c!=d", Labels(within={"a": ("b",)}, without={"c": ("d",)}), id="two"),
         pytest.param("a,!b", Labels(present=("a",), absent=("b",)), id="presence"),
         pytest.param("a in (b, c),d notin (e)", Labels({"a": ("b", "c")}, {"d": ("e",)}), id="sets"),
+        pytest.param("a=b,a=c", Labels({"a": ()}), id="a key twice: both terms hold"),
+        pytest.param("a in (b, c),a in (c, d),a!=e,a!=f", Labels({"a": ("c",)}, {"a": ("e", "f")}), id="narrower"),
         pytest.param("app.kubernetes.io/name=", Labels({"app.kubernetes.io/name": ("",)}), id="prefix, empty value"),
     ],
 )

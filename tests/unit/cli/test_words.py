@@ -65,24 +65,24 @@ def test_the_target_is_the_environment_then_the_nearest_file(tmp_path: Path) -> 
     below.mkdir(parents=True)
     assert find_target({}, below) == Target(DEFAULT_URL)
     (tmp_path / "a" / ".setpoint").mkdir()
-    context = tmp_path / "a" / ".setpoint" / "context.json"
-    context.write_text('{"url": "http://h:1/", "token": "t"}')
-    assert find_target({}, below) == Target("http://h:1", "t", str(context))
+    context = tmp_path / "a" / ".setpoint" / "config.json"
+    context.write_text('{"current": "local", "contexts": {"local": {"url": "http://h:1/", "token": "t"}}}')
+    assert find_target({}, below) == Target("http://h:1", "t", f"context local of {context}")
     assert find_target({"SETPOINT_TOKEN": "mine"}, below).token == "mine"
     assert find_target({"SETPOINT_URL": "http://e/"}, below) == Target("http://e", None, "SETPOINT_URL")
     context.write_text("{")
-    with pytest.raises(CliError, match="no context file"):
+    with pytest.raises(CliError, match="no file of contexts"):
         find_target({}, below)
 
 
 def test_a_context_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match="setpoint deploy --env dev"):
+    with pytest.raises(CliError, match="setpoint deploy"):
         find_target({"SETPOINT_CONTEXT": "dev"}, tmp_path)
-    file = tmp_path / ".setpoint" / "contexts" / "dev.json"
+    file = tmp_path / ".setpoint" / "config.json"
     file.parent.mkdir(parents=True)
-    file.write_text('{"url": "https://h", "token": "t", "authority": "PEM", "serverName": "n"}')
+    file.write_text('{"contexts": {"dev": {"url": "https://h", "token": "t", "authority": "PEM", "serverName": "n"}}}')
     found = find_target({"SETPOINT_CONTEXT": "dev"}, tmp_path)
-    assert found == Target("https://h", "t", str(file), "PEM", "n")
+    assert found == Target("https://h", "t", f"context dev of {file}", "PEM", "n")
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,11 @@ def test_size(count: int, expected: str) -> None:
     assert text.size(count) == expected
 
 
-@pytest.mark.parametrize("module", ["main", "get", "logs", "steer", "explain"])
+@pytest.mark.parametrize(
+    "module", ["main", "get", "logs", "steer", "explain", "wait", "top", "doctor", "config", "completion"]
+)
 def test_common_commands_import_nothing_heavy(module: str) -> None:
     code = f"import sys, controller.cli.main, controller.cli.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"pydantic", "rich.table", "httpx", "psycopg", "yaml", "starlette", "watchfiles", "polars", "boto3"}
+    heavy = {"pydantic", "rich", "rich.table", "httpx", "psycopg", "yaml", "starlette", "watchfiles", "polars", "boto3"}
     assert heavy & set(done.stdout.split()) == set()

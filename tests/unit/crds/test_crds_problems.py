@@ -128,7 +128,7 @@ SHAPE = [
     pytest.param(dag("tasks: [5]"), ["4: spec.tasks[0]: must be a mapping, not the number 5"], id="number for a task"),
     pytest.param(
         "kind: Dags\nmetadata: {name: d}\n",
-        ['1: kind: "Dags" is not one of Dag, WorkerPool, Dataset; did you mean "Dag"?'],
+        ['1: kind: "Dags" is not one of Dag, WorkerPool, Dataset, Notifier; did you mean "Dag"?'],
         id="unknown kind",
     ),
     pytest.param(
@@ -136,7 +136,9 @@ SHAPE = [
         ["1: kind: a DagRun is made by a trigger or a schedule; it cannot be applied"],
         id="a kind that nobody applies",
     ),
-    pytest.param("metadata: {name: d}\n", ["1: kind: missing field; one of Dag, WorkerPool, Dataset"], id="no kind"),
+    pytest.param(
+        "metadata: {name: d}\n", ["1: kind: missing field; one of Dag, WorkerPool, Dataset, Notifier"], id="no kind"
+    ),
     pytest.param("Kind: Dag\n", ['1: Kind: unknown field; did you mean "kind"?'], id="misspelt kind"),
     pytest.param(
         "apiVersion: setpoint.dev/v2\nkind: Dataset\nmetadata: {name: d}\n"

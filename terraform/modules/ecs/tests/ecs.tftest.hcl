@@ -335,3 +335,13 @@ run "a_granted_dataset_is_a_name" {
 
   expect_failures = [var.pools]
 }
+
+run "topics_of_notifiers_are_named" {
+  command = plan
+
+  variables {
+    notifier_topic_arns = ["arn:aws:sns:eu-west-1:123456789012:*"]
+  }
+
+  expect_failures = [var.notifier_topic_arns]
+}

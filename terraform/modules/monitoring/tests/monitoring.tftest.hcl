@@ -40,13 +40,15 @@ run "every_alarm_goes_to_the_one_topic" {
   command = apply
 
   assert {
-    condition = output.alarm_names == tolist(sort([
-      "setpoint-dev-database-connections", "setpoint-dev-database-cpu", "setpoint-dev-database-storage",
-      "setpoint-dev-dispatcher-leader", "setpoint-dev-dispatcher-unhealthy-internal", "setpoint-dev-dispatcher-unhealthy-public",
-      "setpoint-dev-invariant-violations", "setpoint-dev-runs-failed",
-      "setpoint-dev-lambda-undeliverable", "setpoint-dev-polars-at-max", "setpoint-dev-polars-dead-letters",
-      "setpoint-dev-polars-queue-age", "setpoint-dev-polars-undeliverable",
-    ]))
+    condition = output.alarm_names == tolist(sort(concat(
+      [
+        "setpoint-dev-database-connections", "setpoint-dev-database-cpu", "setpoint-dev-database-storage",
+        "setpoint-dev-dispatcher-unhealthy-internal", "setpoint-dev-dispatcher-unhealthy-public",
+        "setpoint-dev-polars-dlq-age", "setpoint-dev-polars-queue-age",
+      ],
+      [for name in keys(local.of_system) : "setpoint-dev-${name}"],
+      [for name in keys(local.of_pools) : "setpoint-dev-${name}"],
+    )))
     error_message = "These alarms, and no others."
   }
 
@@ -104,17 +106,22 @@ run "what_is_an_alarm" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.undeliverable["polars"].namespace == "Setpoint" && aws_cloudwatch_metric_alarm.undeliverable["polars"].metric_name == "setpoint_attempts_undeliverable" && aws_cloudwatch_metric_alarm.undeliverable["polars"].dimensions == tomap({ env = "dev", pool = "polars" })
+    condition     = length(local.definitions) > 15 && alltrue([for name in keys(local.of_pools) : startswith(name, "polars-") || startswith(name, "lambda-")])
+    error_message = "Every definition is read, those of pools once a pool."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.defined["polars-attempts-undeliverable"].namespace == "Setpoint" && aws_cloudwatch_metric_alarm.defined["polars-attempts-undeliverable"].metric_name == "setpoint_attempts_undeliverable_total" && aws_cloudwatch_metric_alarm.defined["polars-attempts-undeliverable"].dimensions == tomap({ env = "dev", pool = "polars" })
     error_message = "An undeliverable attempt, by pool."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.leader.metric_name == "setpoint_leader" && aws_cloudwatch_metric_alarm.leader.treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.leader.dimensions == tomap({ env = "dev" })
+    condition     = aws_cloudwatch_metric_alarm.defined["no-leader"].metric_name == "leader_election_master_status" && aws_cloudwatch_metric_alarm.defined["no-leader"].treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.defined["no-leader"].dimensions == tomap({ env = "dev" })
     error_message = "No data of a leader is the alarm."
   }
 
   assert {
-    condition     = alltrue([for alarm in local.alarms : alarm.treat_missing_data == "notBreaching" if alarm.alarm_name != "setpoint-dev-dispatcher-leader"])
+    condition     = alltrue([for alarm in local.alarms : alarm.treat_missing_data == "notBreaching" if alarm.alarm_name != "setpoint-dev-no-leader"])
     error_message = "Elsewhere no data is no alarm: a pool at zero tasks has none."
   }
 
@@ -124,7 +131,7 @@ run "what_is_an_alarm" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.runs_failed.metric_name == "setpoint_runs_failed" && aws_cloudwatch_metric_alarm.runs_failed.threshold == 0 && aws_cloudwatch_metric_alarm.invariants.metric_name == "setpoint_invariant_violations"
+    condition     = aws_cloudwatch_metric_alarm.defined["runs-failing"].metric_name == "setpoint_runs_failed_total" && aws_cloudwatch_metric_alarm.defined["runs-failing"].threshold == 0 && aws_cloudwatch_metric_alarm.defined["invariant-violated"].metric_name == "setpoint_invariant_violations"
     error_message = "A failed run and a broken invariant."
   }
 
@@ -138,7 +145,7 @@ run "what_is_an_alarm" {
   }
 
   assert {
-    condition     = { for query in aws_cloudwatch_metric_alarm.at_max["polars"].metric_query : query.id => try(one(query.metric).metric_name, query.expression) } == { ceiling = "setpoint_pool_max_tasks", desired = "setpoint_pool_desired_tasks", utilization = "setpoint_pool_utilization", wanting = "IF(desired >= ceiling AND utilization > 1, 1, 0)" }
+    condition     = { for query in aws_cloudwatch_metric_alarm.defined["polars-pool-at-max"].metric_query : query.id => try(one(query.metric).metric_name, query.expression) } == { m0 = "setpoint_pool_desired_tasks", m1 = "setpoint_pool_max_tasks", m2 = "setpoint_pool_utilization", holds = "IF(m0 >= m1 AND m2 > 1, 1, 0)" }
     error_message = "A pool at its max tasks that wants more."
   }
 }
@@ -147,15 +154,16 @@ run "the_dashboard_shows_it_all" {
   command = apply
 
   assert {
-    condition = [for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.properties.title] == [
-      "Alarms",
-      "Queues: messages that wait", "Queues: messages in flight", "Queues: age of the oldest message (s)", "Dead letters",
-      "Pool lambda", "Pool polars",
-      "Runs that failed", "Dispatcher: leaders, broken invariants", "Undeliverable attempts",
-      "Database: CPU (%)", "Database: connections", "Database: free storage (bytes)",
-      "API: latency (s)", "API: 5xx",
-      "Lambda: errors", "Lambda: throttles", "Lambda: failed invocations that wait for the dispatcher",
-    ]
+    condition = [for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.properties.title if try(widget.properties.title, null) != null] == concat(
+      ["Alarms"],
+      [for widget in local.defined_widgets : widget.properties.title if widget.type == "metric"],
+      [
+        "Queues: messages that wait", "Queues: messages in flight", "Queues: age of the oldest message (s)", "Dead letters",
+        "Database: CPU (%)", "Database: connections", "Database: free storage (bytes)",
+        "API: latency (s)", "API: 5xx",
+        "Lambda: errors", "Lambda: throttles", "Lambda: failed invocations that wait for the dispatcher",
+      ],
+    )
     error_message = "These panels, in this order."
   }
 
@@ -165,8 +173,8 @@ run "the_dashboard_shows_it_all" {
   }
 
   assert {
-    condition     = [for line in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[6].properties.metrics : slice(line, 0, 6)] == [for metric in ["demand", "desired_tasks", "running_tasks", "max_tasks", "utilization"] : ["Setpoint", "setpoint_pool_${metric}", "env", "dev", "pool", "polars"]]
-    error_message = "A pool's panel shows what it wants, should run, runs and may run."
+    condition     = !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "__") && strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "MetricName=\\\"setpoint_pool_demand\\\" env=\\\"dev\\\"")
+    error_message = "The environment stands in every search."
   }
 
   assert {
@@ -188,7 +196,7 @@ run "without_what_is_not_ours" {
   }
 
   assert {
-    condition     = output.alarm_names == tolist(["setpoint-dev-dispatcher-leader", "setpoint-dev-invariant-violations", "setpoint-dev-runs-failed"])
+    condition     = output.alarm_names == tolist(sort([for name in keys(local.of_system) : "setpoint-dev-${name}"]))
     error_message = "A database of one's own is watched elsewhere."
   }
 

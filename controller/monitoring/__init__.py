@@ -1,0 +1,1 @@
+"""Alerts and dashboards: defined once, made for Prometheus, Grafana and CloudWatch (`python -m controller.monitoring`)."""
