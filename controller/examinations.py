@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from controller.aws.errors import error_code
 from controller.doctor import Broken, Check, Suspicious
 from controller.runtime.leader import NAME
-from controller.store import figures, migrate, pools
+from controller.store import figures, migrate, notifications, pools
 from crds.names import dead_letter_name, service_name
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Examination:
 
     def _notifications(self) -> str:
         with self.connect() as connection:
-            pending, oldest = figures.notifications(connection, self.world.clock.now(connection))
+            pending, oldest = notifications.backlog(connection, self.world.clock.now(connection))
         if oldest > OLD_NOTIFICATION_SECONDS:
             raise Suspicious(f"{pending} wait to be sent, the oldest for {oldest:.0f} s")
         return f"{pending} wait to be sent"

@@ -67,6 +67,7 @@ def _findings() -> Iterator[Finding]:
         yield _finding("dispatcher", "failed", str(error), "this dispatcher is older than doctor; deploy a newer one")
         return
     yield _finding("dispatcher", "ok", "it answers and accepts the token" if client.target.token else "it answers")
+    yield _token(client)
     yield _skew(client, before)
     yield _version(answer)
     for check in answer["checks"]:
@@ -106,6 +107,16 @@ def _refused(error: RefusedError) -> Finding:
         429: "somebody else has it examined just now; ask again in some seconds",
     }
     return _finding("token", "failed", str(error), remedies.get(error.status, "see the dispatcher's log"))
+
+
+def _token(client: Client) -> Finding:
+    try:
+        who = client.request("GET", "/v1/whoami")
+    except CliError as error:
+        return _finding("token", "warning", str(error), "ask for another token: `setpoint auth create NAME`")
+    role = {"viewer": "it may look", "operator": "it may look and steer runs", "admin": "it may do everything"}
+    confined = f", for DAGs with {who['scope']}" if who["scope"] else ""
+    return _finding("token", "ok", f"{who['name']} is {who['role']}: {role[who['role']]}{confined}")
 
 
 def _skew(client: Client, before: float) -> Finding:

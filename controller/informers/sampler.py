@@ -12,7 +12,7 @@ from psycopg_pool import PoolTimeout
 from controller.informers.conditions import Conditions
 from controller.runtime import metrics
 from controller.runtime.background import Background
-from controller.store import figures, pools
+from controller.store import figures, notifications, pools
 from crds.cron import CronError, next_tick
 from crds.meta import DEFAULT_NAMESPACE
 
@@ -122,7 +122,7 @@ def _pools(connection: psycopg.Connection, now: datetime) -> Sample:
 
 def _system(connection: psycopg.Connection, now: datetime) -> Sample:
     datasets = figures.datasets(connection, now)
-    pending, oldest = figures.notifications(connection, now)
+    pending, oldest = notifications.backlog(connection, now)
     broken = figures.violations(connection, now, OVERDUE)
     if broken.total:
         log.error("an invariant is broken", violations=str(broken))

@@ -49,11 +49,6 @@ _DATASETS: LiteralString = """
      WHERE known.within IS NOT NULL
 """
 
-_NOTIFICATIONS: LiteralString = """
-    SELECT count(*), coalesce(extract(epoch FROM %(now)s - min(created_at))::float8, 0)
-      FROM notification WHERE sent_at IS NULL AND given_up_at IS NULL
-"""
-
 # The database itself holds the rest: one live attempt a task, finite deadlines, one run a tick, final phases.
 _VIOLATIONS: LiteralString = """
     SELECT count(*) FILTER (WHERE run.ended_at IS NOT NULL),
@@ -154,12 +149,6 @@ def schedules(connection: psycopg.Connection) -> list[ScheduleFigures]:
 def datasets(connection: psycopg.Connection, now: datetime) -> list[DatasetFigures]:
     """Return the datasets that declare how old they may grow."""
     return [DatasetFigures(*r) for r in connection.execute(_DATASETS, {"now": now})]
-
-
-def notifications(connection: psycopg.Connection, now: datetime) -> tuple[int, float]:
-    """Return how many notifications wait to be delivered, and the age of the oldest in seconds."""
-    row = connection.execute(_NOTIFICATIONS, {"now": now}).fetchone()
-    return (row[0], row[1]) if row else (0, 0.0)
 
 
 def violations(connection: psycopg.Connection, now: datetime, grace: timedelta) -> Violations:

@@ -113,5 +113,5 @@ def _logged(stack: Stack) -> Logged:
         for line in path.read_text(errors="replace").splitlines():
             if '"attempt.' in line and line.startswith("{"):
                 said = json.loads(line)
-                found[said["attempt"], said["event"]] = datetime.fromisoformat(said["timestamp"]).timestamp()
+                found[said["attempt"], said["event"]] = datetime.fromisoformat(said["time"]).timestamp()
     return found
