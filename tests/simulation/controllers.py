@@ -129,7 +129,8 @@ class Controller:
             (main, "Workqueue", lambda name: Workqueue(name, lambda: self._world.fibers.now)),
             (main, "Notifications", lambda *_: idle),
             (main, "app", server),
-            (main, "tokens", SimpleNamespace(ensure_token=lambda *_: None)),
+            (main, "ensure_admin", lambda *_: None),
+            (main, "Sampler", lambda *_: idle),
             (main, "resource_routes", self._routed),
         ]
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
+from controller.api.audit import AuditedPool, Recorder
 from controller.api.auth import Principal, Role
 from controller.api.endpoint import DEADLOCK_TRIES, Call, Endpoint
 from controller.api.errors import status_answer
 from controller.api.resources import NAMESPACE, all_endpoints
+from controller.api.verbs import deed
 from controller.runtime.keys import Key, Kind
 from controller.store import workers
+from controller.store.audit import Actor, Entry
 from tests.simulation.workload import edited
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 BASE = NAMESPACE.replace("{ns}", "default")
 SOMEBODY = Principal("somebody", Role.ADMIN)
+SOMEBODYS = Actor("somebody", "admin", "token", "-", "-")
 MOST_BUSY = 6
 """How many requests of theirs are under way at once."""
 MAX_TRIES = 30
@@ -186,10 +190,13 @@ class People:
 
     def _handle(self, controller: Controller, method: str, path: str, body: Any) -> Answer:
         endpoint, parts = controller.routes.find(method, path)
-        call = Call(parts, {}, json.dumps(body or {}).encode(), SOMEBODY, None)  # type: ignore[arg-type]
+        content, what = json.dumps(body or {}).encode(), deed(method, endpoint.path)
         for tried in range(DEADLOCK_TRIES):
+            recorder = Recorder(SOMEBODYS, Entry(what.verb, what.kind, "default", parts.get("name", "")))
+            call = Call(parts, {}, content, SOMEBODY, None, recorder)  # type: ignore[arg-type]
+            deps = replace(controller.deps, pool=AuditedPool(controller.deps.pool, recorder))
             try:
-                response = endpoint.handler(controller.deps, call)
+                response = endpoint.handler(deps, call)
                 break
             except (DeadlockDetected, SerializationFailure) as error:
                 if tried == DEADLOCK_TRIES - 1:
