@@ -24,12 +24,13 @@ _DELETE: LiteralString = """
     DELETE FROM event; DELETE FROM bookmark; DELETE FROM stage_table; DELETE FROM manifest_file; DELETE FROM dataset_state;
     DELETE FROM pool_observation; DELETE FROM api_open; DELETE FROM worker; DELETE FROM attempt; DELETE FROM task_run;
     DELETE FROM run; DELETE FROM schedule_cursor; DELETE FROM revision_edge; DELETE FROM revision;
-    DELETE FROM observation; DELETE FROM resource
+    DELETE FROM observation; DELETE FROM audit; DELETE FROM resource
 """
 
 _TRUNCATE: LiteralString = """
     TRUNCATE event, bookmark, stage_table, manifest_file, dataset_state, pool_observation, api_open, worker, attempt,
-             task_run, run, schedule_cursor, revision_edge, revision, observation, resource
+             task_run, run, schedule_cursor, revision_edge, revision, observation, dataset_freshness, notification,
+             notifier_state, audit, resource
 """
 
 
